@@ -1,4 +1,4 @@
-//! Checks the file with a registry's certificate authority.
+//! Checks the file with the certificate of a registry's CA.
 
 use std::{io, net::IpAddr};
 
@@ -23,25 +23,26 @@ use crate::{
     paths,
     problem::{Problem, quote},
     read::{Read, Reader},
-    yaml::Node,
+    yaml::{BYTE_ORDER_MARK, Node},
 };
 
-/// What is wrong with a file of certificates.
+/// A problem with a file of CA certificates. Certificates are counted from 1.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// There is no certificate in PEM format in it.
+    /// The file contains no PEM certificate.
     NoCertificate,
-    /// The PEM format is broken.
-    Broken,
-    /// A certificate, counted from 1, is not one.
+    /// The file is not valid PEM.
+    InvalidPem,
+    /// A certificate is not an X.509 certificate.
     NotACertificate(usize),
-    /// A certificate, counted from 1, is a server's or a user's and not an authority's.
+    /// A certificate is not a CA certificate, but that of a server or user.
     NotAnAuthority(usize),
-    /// No authority in it may sign for the registry's name.
-    OtherNames,
-    /// Airlock cannot verify what any authority in it signs, because of its key: `ECDSA on P-521`.
-    Key(String),
-    /// There is a private key in it.
+    /// The name constraints of all CAs in the file exclude the registry's host.
+    HostExcluded,
+    /// Airlock cannot verify the signatures of any CA in the file, because of the type of its key,
+    /// such as `ECDSA on P-521`.
+    UnsupportedKey(String),
+    /// The file contains a private key.
     PrivateKey,
 }
 
@@ -60,7 +61,7 @@ impl Read for CertificateAuthority {
         let checked = match files::read_text(&path) {
             Ok(text) => check(&text, registry.host())
                 .map_err(|fault| fault.explain(&written, &quote(registry.host()))),
-            Err(error) => Err(unreadable(&error, &written, node)),
+            Err(error) => Err(explain_read_error(&error, &written, node)),
         };
         match checked {
             Ok(Authorities {
@@ -81,11 +82,15 @@ impl Read for CertificateAuthority {
     }
 }
 
-/// Reads the file with the CA of a host that no environment names, and returns its text. `shown` is
-/// the path for messages, `now` is in seconds since 1970.
+/// Reads the file with the CA of a host that is not an environment's registry, and returns its
+/// text.
+///
+/// `shown` is the path for messages, `now` is in seconds since 1970. A server's own certificate is
+/// accepted, as by most clients.
 ///
 /// # Errors
-/// What is wrong with it. A server's own certificate is accepted, as by most clients.
+///
+/// Returns the problem with the file.
 pub fn read_authority(
     path: &Utf8Path,
     shown: &Utf8Path,
@@ -105,7 +110,7 @@ pub fn read_authority(
     rule.map_or(Ok(text), Err)
 }
 
-/// Returns why none of the certificates is valid, if none is.
+/// Returns the reason if no certificate is valid at the time `now`.
 pub(crate) fn date_fault(validity: &[Validity], now: i64) -> Option<String> {
     if validity
         .iter()
@@ -126,10 +131,10 @@ pub(crate) fn date_fault(validity: &[Validity], now: i64) -> Option<String> {
     })
 }
 
-/// Returns what is wrong with a file that cannot be read, and what to do about it.
-fn unreadable(error: &io::Error, written: &str, node: &Node) -> (String, String) {
+/// Returns the problem with a file that cannot be read, and the fix.
+fn explain_read_error(error: &io::Error, written: &str, node: &Node) -> (String, String) {
     if paths::is_absent(error) {
-        let help = paths::looked_for_from(&node.source);
+        let help = paths::base_folder_help(&node.source);
         return (format!("the file {written} does not exist"), help);
     }
     if let Some(files::Refusal::NotUtf8 { .. }) = files::Refusal::of(error) {
@@ -143,19 +148,19 @@ fn unreadable(error: &io::Error, written: &str, node: &Node) -> (String, String)
 }
 
 impl Fault {
-    /// Returns what is wrong with the file `written` of the registry `host`, both in quotes, and
-    /// what to do about it.
+    /// Returns the problem and the fix in words. `written` is the path of the file and `host` is
+    /// the registry's host, both in quotes.
     fn explain(self, written: &str, host: &str) -> (String, String) {
         let (rule, help) = match self {
             Fault::NotAnAuthority(number) => (
                 format!("certificate {number} in {written} is not a CA certificate"),
                 "use the certificate of the CA that signed the registry's certificate",
             ),
-            Fault::OtherNames => (
+            Fault::HostExcluded => (
                 format!("the CA in {written} may not sign certificates for {host}"),
                 "its name constraints exclude the host: use the CA that signed the registry's certificate",
             ),
-            Fault::Key(key) => (
+            Fault::UnsupportedKey(key) => (
                 format!(
                     "the CA in {written} has a key of type {key}, whose signatures Airlock cannot verify"
                 ),
@@ -165,7 +170,7 @@ impl Fault {
                 format!("{written} contains no PEM certificate"),
                 "a PEM certificate begins with `-----BEGIN CERTIFICATE-----`",
             ),
-            Fault::Broken => (
+            Fault::InvalidPem => (
                 format!("{written} is not valid PEM"),
                 "copy the file again from its source",
             ),
@@ -182,24 +187,24 @@ impl Fault {
     }
 }
 
-/// A text that holds authorities and no key.
+/// A valid file of CA certificates.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Authorities {
     /// The text, with lines that end in `\n`.
     pub(crate) pem: String,
-    /// When each of them is valid, in their order.
+    /// The validity of each certificate, in the order of the file.
     pub(crate) validity: Vec<Validity>,
-    /// What is signed by them and cannot be verified, if that may be the registry's certificate.
+    /// A warning if Airlock may be unable to verify the registry's certificate.
     pub(crate) warning: Option<String>,
 }
 
-/// Checks that a text holds certificates of authorities which may sign for a host, and no key.
+/// Checks that a text contains certificates of CAs that may sign for a host, and no private key.
 ///
-/// A server's certificate in the place of its authority's is refused, although some clients would
-/// take it: mkectl does not (LAB). Dates are checked where the time is known.
+/// A server's own certificate is refused: some clients accept one as a CA, but mkectl does not
+/// (LAB). The validity is not checked here, because the time is not known.
 pub(crate) fn check(text: &str, host: &str) -> Result<Authorities, Fault> {
-    let text = text.trim_start_matches('\u{feff}');
-    // A label is enough: any private key here is reported, whatever its kind and encryption.
+    let text = text.trim_start_matches(BYTE_ORDER_MARK);
+    // The label alone is checked: a private key of any type is refused, encrypted or not.
     let has_key = text
         .lines()
         .any(|line| line.trim_start().starts_with("-----BEGIN") && line.contains("PRIVATE KEY"));
@@ -213,7 +218,7 @@ pub(crate) fn check(text: &str, host: &str) -> Result<Authorities, Fault> {
     let mut keys = Vec::new();
     let mut warning = None;
     for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text.as_bytes()) {
-        let (kind, content) = section.map_err(|_| Fault::Broken)?;
+        let (kind, content) = section.map_err(|_| Fault::InvalidPem)?;
         if kind == SectionKind::Certificate {
             count += 1;
             let (_, certificate) =
@@ -242,10 +247,10 @@ pub(crate) fn check(text: &str, host: &str) -> Result<Authorities, Fault> {
         return Err(Fault::NoCertificate);
     }
     if !may_sign {
-        return Err(Fault::OtherNames);
+        return Err(Fault::HostExcluded);
     }
     if let Some(key) = keys.iter().find(|_| keys.iter().all(Option::is_some)) {
-        return Err(Fault::Key(key.clone().unwrap_or_default()));
+        return Err(Fault::UnsupportedKey(key.clone().unwrap_or_default()));
     }
     Ok(Authorities {
         pem: text.trim_end().replace("\r\n", "\n") + "\n",
@@ -259,11 +264,11 @@ const CURVE_P384: &str = "1.3.132.0.34";
 const CURVE_P521: &str = "1.3.132.0.35";
 const ECDSA_WITH_SHA512: &str = "1.2.840.10045.4.3.4";
 
-/// Returns the kind of an authority's key if ring, the TLS library's provider, cannot verify what
-/// it signs.
+/// Returns the type of a CA's key if ring, the provider of the TLS library, cannot verify
+/// signatures of that key.
 fn unsupported_key(certificate: &X509Certificate<'_>) -> Option<String> {
     match certificate.public_key().parsed() {
-        // ring verifies keys of 2048 to 8192 bits.
+        // ring verifies RSA keys of 2048 to 8192 bits.
         Ok(PublicKey::RSA(key)) if key.key_size() < 2048 || key.key_size() > 8192 => {
             Some(format!("RSA with {} bits", key.key_size()))
         }
@@ -277,22 +282,23 @@ fn unsupported_key(certificate: &X509Certificate<'_>) -> Option<String> {
     }
 }
 
-/// Returns whether a certificate is signed in a way that ring does not verify, although it has a
-/// key that it verifies otherwise. Who makes an authority so is likely to sign servers so.
+/// Returns whether a certificate has a key on P-384 and a signature with SHA-512. ring verifies
+/// P-384 only with SHA-256 and SHA-384. A CA with such a signature probably signs servers in the
+/// same way.
 fn is_p384_with_sha512(certificate: &X509Certificate<'_>) -> bool {
     curve(certificate) == CURVE_P384
         && certificate.signature_algorithm.algorithm.to_id_string() == ECDSA_WITH_SHA512
 }
 
-/// Returns the object identifier of an elliptic curve, or nothing for other keys.
+/// Returns the object identifier of a key's elliptic curve; empty for other keys.
 fn curve(certificate: &X509Certificate<'_>) -> String {
     let parameters = certificate.public_key().algorithm.parameters.as_ref();
     let curve = parameters.and_then(|parameters| parameters.as_oid().ok());
     curve.map_or_else(String::new, |curve| curve.to_id_string())
 }
 
-/// Returns whether a certificate is an authority's. Those of version 1, which cannot say it, are
-/// taken for roots.
+/// Returns whether a certificate is a CA certificate. Certificates of version 1 have no such
+/// extension and count as CA certificates.
 fn is_authority(certificate: &X509Certificate<'_>) -> bool {
     match certificate.basic_constraints() {
         Ok(Some(constraints)) => constraints.value.ca,
@@ -300,25 +306,26 @@ fn is_authority(certificate: &X509Certificate<'_>) -> bool {
     }
 }
 
-/// Returns whether the name constraints of an authority let it sign for a host.
+/// Returns whether the name constraints of a CA allow signatures for a host.
 fn may_sign_for(certificate: &X509Certificate<'_>, host: &str) -> bool {
     let Ok(Some(constraints)) = certificate.name_constraints() else {
         return true;
     };
     let address: Option<IpAddr> = host.parse().ok();
-    // Nothing for a subtree of a different kind of name, which says nothing of this host.
-    let holds = |subtree: &GeneralSubtree<'_>| match (&subtree.base, address) {
+    // Returns nothing for a subtree of a different kind of name: it does not restrict this host.
+    let contains_host = |subtree: &GeneralSubtree<'_>| match (&subtree.base, address) {
         (GeneralName::DNSName(name), None) => Some(is_below(host, name)),
         (GeneralName::IPAddress(network), Some(address)) => Some(is_in(address, network)),
         _ => None,
     };
     let excluded = constraints.value.excluded_subtrees.iter().flatten();
     let permitted = constraints.value.permitted_subtrees.iter().flatten();
-    let permitted: Vec<bool> = permitted.filter_map(holds).collect();
-    !excluded.filter_map(holds).any(|holds| holds)
+    let permitted: Vec<bool> = permitted.filter_map(contains_host).collect();
+    !excluded.filter_map(contains_host).any(|contains| contains)
         && (permitted.is_empty() || permitted.contains(&true))
 }
 
+/// Returns whether a host is a domain or in a domain.
 fn is_below(host: &str, name: &str) -> bool {
     let name = name.trim_start_matches('.').to_ascii_lowercase();
     name.is_empty()
@@ -327,8 +334,8 @@ fn is_below(host: &str, name: &str) -> bool {
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-/// Returns whether an address is in a network, which is its address and its mask in as many bytes
-/// each.
+/// Returns whether an address is in a network. `network` is the address of the network, followed by
+/// its mask.
 fn is_in(address: IpAddr, network: &[u8]) -> bool {
     let address = match address {
         IpAddr::V4(address) => address.octets().to_vec(),
@@ -344,14 +351,14 @@ fn is_in(address: IpAddr, network: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// A certificate authority made for these tests; its key is gone.
+    /// A CA certificate for tests, without its private key.
     const CERTIFICATE: &str = include_str!("certificate/example.pem");
 
     fn pem(text: &str) -> Result<String, Fault> {
         check(text, "registry.example.com").map(|found| found.pem)
     }
 
-    /// A certificate with these properties, in PEM.
+    /// Returns a new CA certificate in PEM, changed by `change`.
     fn certificate(change: impl Fn(&mut rcgen::CertificateParams)) -> String {
         let mut parameters = rcgen::CertificateParams::default();
         parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -362,12 +369,18 @@ mod tests {
 
     // case 4.2
     #[test]
-    fn keys_that_the_tls_library_does_not_verify_are_named() {
+    fn keys_that_the_tls_library_does_not_verify_are_reported() {
         let p521 = include_str!("certificate/p521.pem");
-        assert_eq!(pem(p521), Err(Fault::Key("ECDSA on P-521".to_owned())));
+        assert_eq!(
+            pem(p521),
+            Err(Fault::UnsupportedKey("ECDSA on P-521".to_owned()))
+        );
         let rsa = include_str!("certificate/rsa1024.pem");
-        assert_eq!(pem(rsa), Err(Fault::Key("RSA with 1024 bits".to_owned())));
-        // One that can be verified is enough.
+        assert_eq!(
+            pem(rsa),
+            Err(Fault::UnsupportedKey("RSA with 1024 bits".to_owned()))
+        );
+        // One CA with a supported key is enough.
         assert!(pem(&format!("{p521}{CERTIFICATE}")).is_ok());
         let sha512 = include_str!("certificate/p384-sha512.pem");
         let found = check(sha512, "registry.example.com").unwrap();
@@ -377,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn a_servers_certificate_is_not_an_authority() {
+    fn a_server_certificate_is_refused() {
         for is_ca in [rcgen::IsCa::NoCa, rcgen::IsCa::ExplicitNoCa] {
             let server = certificate(|parameters| parameters.is_ca = is_ca);
             assert_eq!(pem(&server), Err(Fault::NotAnAuthority(1)));
@@ -387,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_that_may_not_sign_for_the_registry_is_the_wrong_one() {
+    fn a_ca_that_may_not_sign_for_the_registry_is_refused() {
         use rcgen::{CidrSubnet, GeneralSubtree, NameConstraints};
 
         let dns = |name: &str| GeneralSubtree::DnsName(name.to_owned());
@@ -439,30 +452,30 @@ mod tests {
             let expected = if expected {
                 Ok(())
             } else {
-                Err(Fault::OtherNames)
+                Err(Fault::HostExcluded)
             };
             assert_eq!(found, expected, "{permitted:?} {excluded:?} {host}");
-            // Another authority beside it may sign.
+            // A second CA in the file may sign.
             assert!(check(&format!("{text}{CERTIFICATE}"), host).is_ok());
         }
     }
 
     #[test]
-    fn certificates_pass_with_their_remarks() {
+    fn text_between_certificates_is_kept() {
         assert_eq!(pem(CERTIFICATE), Ok(CERTIFICATE.to_owned()));
         let two = format!("subject=CN = one\n{CERTIFICATE}\nsubject=CN = two\n{CERTIFICATE}");
         assert_eq!(pem(&two), Ok(two.clone()));
     }
 
     #[test]
-    fn line_ends_are_made_uniform() {
+    fn line_breaks_are_normalised() {
         let windows = format!("\u{feff}{}\r\n", CERTIFICATE.replace('\n', "\r\n"));
         assert_eq!(pem(&windows), Ok(CERTIFICATE.to_owned()));
         assert_eq!(pem(CERTIFICATE.trim_end()), Ok(CERTIFICATE.to_owned()));
     }
 
     #[test]
-    fn what_is_not_a_certificate_is_refused() {
+    fn files_that_are_not_certificates_are_refused() {
         let body_changed = CERTIFICATE.replace("MII", "AAA");
         let key = "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n";
         let encrypted =
@@ -473,8 +486,11 @@ mod tests {
             (String::new(), Fault::NoCertificate),
             ("no certificate\n".to_owned(), Fault::NoCertificate),
             (request.to_owned(), Fault::NoCertificate),
-            (CERTIFICATE.replace("-----END", "-----FIN"), Fault::Broken),
-            (CERTIFICATE.replace("MII", "M*I"), Fault::Broken),
+            (
+                CERTIFICATE.replace("-----END", "-----FIN"),
+                Fault::InvalidPem,
+            ),
+            (CERTIFICATE.replace("MII", "M*I"), Fault::InvalidPem),
             (body_changed.clone(), Fault::NotACertificate(1)),
             (
                 format!("{CERTIFICATE}{body_changed}"),

@@ -1,5 +1,5 @@
-//! Changes the release that a file names, and nothing else in it: comments, order and everything
-//! that people wrote stay byte for byte.
+//! Changes the release in the text of an `environment.yaml`. All other bytes of the file stay the
+//! same.
 
 use std::sync::Arc;
 
@@ -8,60 +8,59 @@ use semver::Version;
 use crate::problem::Problem;
 use crate::yaml::{self, Source, Value};
 
-/// Returns the text of an `environment.yaml` with a different release. A file that names none,
-/// since it inherits it, gets a line for it.
+/// Returns the text of an `environment.yaml` with a different release. If the file inherits its
+/// release, a line is added.
 ///
 /// # Errors
 ///
-/// The file is not written so that this could be done, at the place where it would have been.
+/// Returns a problem if the notation of the file does not allow the change.
 pub fn with_release(source: &Arc<Source>, release: &Version) -> Result<String, Problem> {
     let document = yaml::parse(Arc::clone(source))?;
     let text = &source.text;
-    let wanted = format!("v{release}");
+    let new = format!("v{release}");
     let edited = match document.as_mapping().and_then(|keys| keys.pair("release")) {
-        // An alias refers to text elsewhere, which other aliases may use too.
+        // Other aliases may use the text of an alias too. The empty text fails the check below.
         Some((key, value)) if value.span.start < key.span.end && !value.span.is_empty() => {
             String::new()
         }
         Some((_, value)) if !value.span.is_empty() => {
-            // Quotes around it and a comment after it stay.
+            // Keep the quotes, and the comment after the value.
             let written = &text[value.span.clone()];
             let old = value.text().filter(|old| !old.is_empty());
             let place = match old.and_then(|old| Some((old, written.find(old)?))) {
                 Some((old, at)) => value.span.start + at..value.span.start + at + old.len(),
                 None => value.span.clone(),
             };
-            [&text[..place.start], &wanted, &text[place.end..]].concat()
+            [&text[..place.start], &new, &text[place.end..]].concat()
         }
-        // `release:` with nothing after it.
+        // `release:` without a value.
         Some((key, _)) => match text[key.span.end..].find(':') {
             Some(colon) => {
                 let at = key.span.end + colon + 1;
-                [&text[..at], " ", &wanted, &text[at..]].concat()
+                [&text[..at], " ", &new, &text[at..]].concat()
             }
             None => text.clone(),
         },
-        None => added(text, &document.value, &wanted),
+        None => with_release_line(text, &document.value, &new),
     };
-    let holds = yaml::parse(Arc::new(Source {
+    let is_changed = yaml::parse(Arc::new(Source {
         path: source.path.clone(),
         text: edited.clone(),
     }))
-    .is_ok_and(|edited| edited.get("release").and_then(yaml::Node::text) == Some(&wanted));
-    if holds {
+    .is_ok_and(|edited| edited.get("release").and_then(yaml::Node::text) == Some(&new));
+    if is_changed {
         return Ok(edited);
     }
     let place = document.get("release").unwrap_or(&document);
     Err(
         Problem::at(place, "the release cannot be changed automatically here")
-            .with_help(format!("write `release: {wanted}` yourself")),
+            .with_help(format!("write `release: {new}` yourself")),
     )
 }
 
-/// Returns a text with a line for the release: after `inherit` where there is one, else before the
-/// first key.
-fn added(text: &str, document: &Value, wanted: &str) -> String {
-    let line = format!("release: {wanted}\n");
+/// Returns a text with a new line for the release: after `inherit`, or else before the first key.
+fn with_release_line(text: &str, document: &Value, release: &str) -> String {
+    let line = format!("release: {release}\n");
     let Value::Mapping(keys) = document else {
         return [text, &line].concat();
     };
@@ -118,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_that_is_inherited_gets_a_line() {
+    fn a_line_is_added_for_an_inherited_release() {
         for (before, after) in [
             (
                 "# Production.\ninherit: ../base.yaml # all\nprotected: true\n",
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_edited_is_left_to_people() {
+    fn a_notation_that_cannot_be_edited_is_refused() {
         for text in [
             "{ inherit: ../base.yaml }\n",
             "registry: { project: &name v4.1.3 }\nrelease: *name\n",

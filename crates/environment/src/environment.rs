@@ -1,11 +1,11 @@
-//! What a checked environment is. A field has the name of its key in the table of keys.
+//! The types of a checked environment. A field has the name of its key in the table of keys.
 
 use std::{net::IpAddr, sync::Arc};
 
 use camino::Utf8PathBuf;
 use semver::Version;
 
-use crate::grammar::split_address;
+use crate::grammar::{split_address, without_brackets};
 use crate::keys::Key;
 use crate::operation::Operation;
 use crate::problem::{Problem, Problems};
@@ -14,65 +14,66 @@ use crate::read::{Read, Reader, keyed};
 use crate::yaml::{Node, Source};
 
 keyed! {
-    /// A checked environment: where a release goes and how the cluster is to look.
+    /// A checked environment: the release, its registry, and the configuration of the cluster.
     #[derive(Debug, Clone)]
     pub struct Environment {
-        /// The release that it is to run.
+        /// The release to deploy.
         pub release: Version,
-        /// The registry that its nodes pull from.
+        /// The registry that the nodes pull from.
         pub registry: Registry,
-        /// The names of the sets that it carries beside the release, texts; whether they exist has
-        /// not been checked.
+        /// The names of the sets that the environment deploys with the release, as texts. Whether
+        /// the sets exist has not been checked.
         pub sets: Vec<Node>,
-        /// Whether a deploy asks for the environment's name first.
+        /// Whether a deploy must be confirmed with the environment's name.
         pub protected: bool,
-        /// Whether nothing outside this machine takes part: the registry is embedded and `mkectl`
-        /// has a stand-in.
+        /// Whether deploys are rehearsals on this machine: with the embedded registry and a
+        /// stand-in for `mkectl`.
         pub rehearsal: bool,
-        /// The `mkectl` to use instead of the one on the PATH. Whether it exists has not been
+        /// The `mkectl` to run instead of the one on the PATH. Whether the file exists has not been
         /// checked.
         pub mkectl: Option<Utf8PathBuf>,
-        /// How it is run.
+        /// The settings for running `mkectl`.
         pub operation: Operation,
-        /// The MKE 3 cluster that becomes this one.
+        /// The MKE 3 cluster to migrate.
         pub mke3: Option<Mke3>,
-        /// What must have succeeded elsewhere before a deploy.
+        /// The deploy to a different environment that must have succeeded first.
         pub requires: Option<Requirement>,
-        /// Whether receipts say who deployed.
+        /// Whether receipts record the operator.
         pub record_operator: bool,
-        /// The names of the rules that it does without, texts; whether there are such rules has not
+        /// The names of the rules that are switched off, as texts. Whether the rules exist has not
         /// been checked.
         pub accept: Vec<Node>,
-        /// What people know better of the release than the table of releases does.
+        /// Facts of the release that override the table of releases.
         pub facts: Facts,
-        /// What is written under `config`, untouched: a mapping, maybe empty.
+        /// The mapping below `config`, merged and otherwise unchanged; may be empty.
         pub config: Node,
     }
-    others {
-        /// The name of its folder.
+    computed {
+        /// The name of the environment's folder.
         pub name: String,
-        /// Its folder, below the workspace root that was given to [`load`](crate::load()).
+        /// The environment's folder, below the root that [`load`](crate::load()) received.
         pub directory: Utf8PathBuf,
-        /// The machines of the file that `inventory` names: a mapping from column to single value
-        /// each.
+        /// The machines in the file that `inventory` names. Each is a mapping from column to single
+        /// value.
         pub inventory: Vec<Node>,
-        /// The file whose values `config` has where no file of the environment sets them, by
+        /// The file whose values `config` has for the keys that the environment does not set. See
         /// [`Environment::apply_defaults`].
         pub defaults: Option<Arc<Source>>,
-        /// The whole document as merged, without `inherit` and without keys that `null` removed.
+        /// The merged document, without `inherit` and without the keys that `null` removed.
         pub merged: Node,
-        /// The files that were read: the environment's own first, then its parent, and so on.
+        /// The files that were read: `environment.yaml` first, then its parent, and so on.
         pub files: Vec<Arc<Source>>,
     }
 }
 
 keyed! {
-    /// Facts of the release that override the table of releases; `None` if the table applies.
+    /// Facts of the release that override the table of releases. `None` means that the table
+    /// applies.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub struct Facts {
-        /// Whether nodes trust a registry whose certificate is of a private authority.
+        /// Whether nodes trust a registry whose certificate is signed by a private CA.
         pub private_ca: Option<bool>,
-        /// Whether nodes pull without credentials only.
+        /// Whether nodes can pull only without credentials.
         pub anonymous_pull: Option<bool>,
         /// Whether `apiServer.externalAddress` must be set.
         pub external_address: Option<bool>,
@@ -80,54 +81,52 @@ keyed! {
 }
 
 keyed! {
-    /// The registry that an environment's nodes pull from.
+    /// The registry of an environment.
     #[derive(Debug, Clone, Default, PartialEq, Eq)]
     pub struct Registry {
         /// `host[:port]`, in lower case, without a scheme. An IPv6 address is in brackets.
         pub address: String,
-        /// The path below the address, such as `platform/mke`; empty for none.
+        /// The path below the address, such as `platform/mke`; may be empty.
         pub project: String,
-        /// The authority that signed the registry's certificate, if it is not a public one.
+        /// The private CA that signed the registry's certificate.
         pub ca: Option<CertificateAuthority>,
-        /// Where the credentials for pushing are; nothing for the files and helpers of Docker and
-        /// Podman.
+        /// The credentials for pushing. `None` means the files and helpers of Docker and Podman.
         pub push_credentials: Option<CredentialSource>,
-        /// Where the credentials are that nodes pull with; none if they pull without, or where
-        /// mkectl has them already.
+        /// The credentials that nodes pull with. `None` if nodes pull without credentials, or if
+        /// mkectl already has them.
         pub pull_credentials: Option<CredentialSource>,
     }
 }
 
 keyed! {
-    /// The MKE 3 cluster that becomes this one, by `migrate`: its version, and the credentials that
-    /// may change it.
+    /// The MKE 3 cluster that `migrate` turns into this environment's cluster.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Mke3 {
-        /// Its version.
+        /// The version of MKE 3.
         pub version: Version,
-        /// Where the credentials of its administrator are.
+        /// The credentials of the cluster's administrator.
         pub credentials: CredentialSource,
-        /// Its configuration, as MKE 3 gives it out: a TOML file. Whether it exists has not been
+        /// The configuration that MKE 3 exports: a TOML file. Whether the file exists has not been
         /// checked.
         pub config: Option<Utf8PathBuf>,
     }
 }
 
-/// A private certificate authority.
+/// A file with the certificates of private CAs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateAuthority {
-    /// The file with its certificate.
+    /// The path of the file.
     pub path: Utf8PathBuf,
-    /// The text of the file, which holds at least one PEM certificate and no private key. Lines end
-    /// in `\n`, the last one as well.
+    /// The text of the file: at least one PEM certificate and no private key. Every line ends in
+    /// `\n`.
     pub pem: String,
-    /// When each of its certificates is valid, in their order.
+    /// The validity of each certificate, in the order of the file.
     pub validity: Vec<Validity>,
-    /// What an operator should know of its signature.
+    /// A warning about signatures that Airlock cannot verify.
     pub warning: Option<String>,
 }
 
-/// From when until when a certificate is valid, in seconds since 1970.
+/// The time in which a certificate is valid, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validity {
     /// The first second.
@@ -136,10 +135,10 @@ pub struct Validity {
     pub until: i64,
 }
 
-/// Where credentials for the registry are.
+/// The place of a user name and a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialSource {
-    /// In the environment variables `<name>_USERNAME` and `<name>_PASSWORD`.
+    /// The environment variables `<name>_USERNAME` and `<name>_PASSWORD`.
     Environment(String),
 }
 
@@ -151,7 +150,7 @@ impl Read for CredentialSource {
 }
 
 impl Environment {
-    /// Returns the names of its sets, in order, each once.
+    /// Returns the names of the sets, sorted and without duplicates.
     pub fn set_names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.sets.iter().filter_map(Node::text).collect();
         names.sort_unstable();
@@ -159,21 +158,21 @@ impl Environment {
         names
     }
 
-    /// Puts `config` over `defaults`, the keys of a `spec` that hold where the environment says
-    /// nothing.
+    /// Merges `config` over `defaults`, a `spec` with the values of keys that the environment does
+    /// not set.
     pub fn apply_defaults(&mut self, defaults: Node) {
         self.files.push(Arc::clone(&defaults.source));
         self.defaults = Some(Arc::clone(&defaults.source));
         self.config = crate::merge(defaults, self.config.clone());
     }
 
-    /// Checks what depends on the time: whether a certificate of the registry's authority is valid.
+    /// Checks that a certificate of the registry's CA is valid now.
     ///
     /// `now` is in seconds since 1970.
     ///
     /// # Errors
     ///
-    /// All of them have expired, or none is valid yet.
+    /// Returns a problem if all certificates have expired or none is valid yet.
     pub fn check_dates(&self, now: i64) -> Result<(), Problems> {
         let Some(ca) = &self.registry.ca else {
             return Ok(());
@@ -181,8 +180,8 @@ impl Environment {
         let Some(rule) = crate::certificate::date_fault(&ca.validity, now) else {
             return Ok(());
         };
-        let written = self.merged.get("registry").and_then(|node| node.get("ca"));
-        Err(Problems(written.map_or_else(Vec::new, |node| {
+        let node = self.merged.get("registry").and_then(|node| node.get("ca"));
+        Err(Problems(node.map_or_else(Vec::new, |node| {
             let rule = format!("the certificate in `registry.ca` {rule}");
             vec![Problem::at(node, rule).with_help("replace it with the current certificate")]
         })))
@@ -190,12 +189,10 @@ impl Environment {
 }
 
 impl Registry {
-    /// Returns the host without port and brackets, as certificates and resolvers expect it.
+    /// Returns the host without port and brackets, the form in certificates and for resolvers.
     pub fn host(&self) -> &str {
         let (host, _) = split_address(&self.address);
-        host.strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host)
+        without_brackets(host)
     }
 
     /// Returns the port, if the address names one.
@@ -205,7 +202,7 @@ impl Registry {
             .and_then(|port| port.parse().ok())
     }
 
-    /// Returns whether the registry is on this machine: `localhost`, 127.0.0.0/8 or `[::1]`.
+    /// Returns whether the registry is on this machine: `localhost`, `127.0.0.0/8` or `[::1]`.
     pub fn is_loopback(&self) -> bool {
         let host = self.host();
         host == "localhost"
@@ -214,7 +211,7 @@ impl Registry {
                 .is_ok_and(|address: IpAddr| address.is_loopback())
     }
 
-    /// Returns where images are, as MKE writes it: `host:port/project`.
+    /// Returns the address of images in MKE's notation: `host:port/project`.
     pub fn image_url(&self) -> String {
         match self.project.as_str() {
             "" => self.address.clone(),
@@ -222,13 +219,12 @@ impl Registry {
         }
     }
 
-    /// Returns where charts are, as MKE writes it: `oci://host:port/project`.
+    /// Returns the address of charts in MKE's notation: `oci://host:port/project`.
     pub fn chart_url(&self) -> String {
         format!("oci://{}", self.image_url())
     }
 
-    /// Returns the repository that holds an artifact, as the registry's API names it:
-    /// `project/name`.
+    /// Returns the repository of an artifact for the registry's API: `project/name`.
     pub fn repository(&self, name: &str) -> String {
         match self.project.as_str() {
             "" => name.to_owned(),
@@ -250,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_fall_into_host_and_port() {
+    fn an_address_is_split_into_host_and_port() {
         let cases = [
             ("registry.example.com", "registry.example.com", None, false),
             (
@@ -282,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_project_is_a_prefix_only_where_there_is_one() {
+    fn the_project_is_a_prefix_if_it_is_set() {
         let nested = registry("registry.example.com:5000", "platform/mke");
         assert_eq!(nested.image_url(), "registry.example.com:5000/platform/mke");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What can go wrong with reading an environment.
+//! Errors of this crate.
 
 use std::io;
 
@@ -6,20 +6,20 @@ use camino::Utf8PathBuf;
 
 use crate::problem::Problems;
 
-/// Why an environment could not be read.
+/// Why an environment could not be read or created.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no `environments/<name>/environment.yaml`.
+    /// The file `environments/<name>/environment.yaml` does not exist.
     #[error("environment not found: `{name}`")]
     Unknown {
         /// The name that was asked for.
         name: String,
-        /// The environment whose name is most like it, if one is.
+        /// The most similar name of an environment, if one is similar enough.
         nearest: Option<String>,
-        /// All environments that there are, sorted.
+        /// The names of all environments, sorted.
         known: Vec<String>,
     },
-    /// The name cannot be an environment's.
+    /// The name is not allowed for an environment.
     #[error("`{name}` is not a valid name of an environment: {rule}")]
     Name {
         /// The name that was asked for.
@@ -27,23 +27,23 @@ pub enum Error {
         /// What is wrong with it.
         rule: String,
     },
-    /// An answer about a new environment cannot be one.
+    /// An answer to a question about a new environment is not valid.
     #[error("not a valid {question}: {rule}")]
     Answer {
-        /// What was asked.
+        /// The question.
         question: String,
         /// What is wrong with the answer.
         rule: String,
     },
-    /// A file or folder is there but cannot be read.
+    /// A file or folder exists but cannot be read.
     #[error("cannot read `{path}`")]
     Read {
-        /// The path, below the workspace root that was given.
+        /// The path, below the workspace root of the call.
         path: Utf8PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The files are there, but something is wrong with what they say.
+    /// The files were read, but have problems.
     #[error("{0}")]
     Wrong(Problems),
 }

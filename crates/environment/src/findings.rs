@@ -1,9 +1,9 @@
-//! What is wrong with a file, and the secrets in it that no message may repeat.
+//! The problems that a check of files found, and the secrets in those files.
 
 use crate::mask::Secrets;
 use crate::problem::Problem;
 
-/// What is wrong with files, and which secrets must not be shown with it.
+/// Problems with files, and the secrets to mask when they are shown.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) problems: Vec<Problem>,

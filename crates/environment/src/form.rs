@@ -1,9 +1,8 @@
-//! The values under `config` that represent something else: `{ $env: NAME }`, `{ $file: path }` and
-//! `{ $merge: [...], $by: key }`.
+//! The special forms of values below `config`: the references `{ $env: NAME }` and
+//! `{ $file: path }`, and the patch `{ $merge: [...], $by: key }`.
 //!
-//! A reference is kept as it is in everything that is written into the repository. Only [`resolve`]
-//! puts the value in its place, for a file that is removed again. Nothing here reads a variable or
-//! a file: the caller does.
+//! Files in the repository contain references, never their values. [`resolve_references`] inserts
+//! the values, for a temporary file. The caller reads the variables and files.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -18,18 +17,18 @@ use crate::{
 };
 
 /// The keys of all forms.
-const KEYS: [&str; 4] = ["$env", "$file", "$merge", "$by"];
+const FORM_KEYS: [&str; 4] = ["$env", "$file", "$merge", "$by"];
 
-/// What a value is taken from.
+/// The source of a value that is not in the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reference {
     /// An environment variable.
     Variable(String),
-    /// A file: an absolute path, or one below the workspace root.
+    /// A file: an absolute path, or a path relative to the workspace root.
     File(Utf8PathBuf),
 }
 
-/// Returns what a value refers to, if it is a reference.
+/// Returns the reference, if a value is one.
 pub fn reference(node: &Node) -> Option<Reference> {
     let keys = node.as_mapping().filter(|keys| keys.len() == 1)?;
     if let Some(name) = keys.get("$env") {
@@ -42,7 +41,7 @@ pub fn reference(node: &Node) -> Option<Reference> {
     ))
 }
 
-/// Returns every reference in a value, in its order.
+/// Returns all references in a value, in document order.
 pub fn references(node: &Node) -> Vec<Reference> {
     if let Some(reference) = reference(node) {
         return vec![reference];
@@ -57,23 +56,25 @@ pub fn references(node: &Node) -> Vec<Reference> {
     }
 }
 
-/// Puts values in the place of their references, and returns them beside the result, for masking.
+/// Replaces references by their values, and returns the values as well, for masking.
 ///
-/// A value is always a text. The line breaks that end a text of one line are not part of it, since
-/// editors and `echo` add them.
+/// A value is always a string. Line breaks at the end of a single line are removed, because editors
+/// and `echo` add them. `read` returns the value, or the problem as a lower-case fragment.
 ///
 /// # Errors
 ///
-/// Every reference that `read` had no value for, with what it says: a lower-case fragment; every
-/// text of several lines below a key such as `password`, whose value has one line; every text with
-/// characters that are not seen.
-pub fn resolve(
+/// Returns a problem for each reference
+///
+/// - that `read` returned a problem for,
+/// - whose value is empty, or contains control characters or invisible characters,
+/// - whose value has several lines, below a key such as `password`.
+pub fn resolve_references(
     mut node: Node,
     read: &dyn Fn(&Reference) -> Result<SecretString, String>,
 ) -> Result<(Node, Vec<SecretString>), Problems> {
     let mut secrets = Vec::new();
     let mut problems = Vec::new();
-    fill(&mut node, "", read, &mut secrets, &mut problems);
+    replace_references(&mut node, "", read, &mut secrets, &mut problems);
     if problems.is_empty() {
         Ok((node, secrets))
     } else {
@@ -81,7 +82,8 @@ pub fn resolve(
     }
 }
 
-fn fill(
+/// Replaces the references in a node. `key` is the nearest key above it.
+fn replace_references(
     node: &mut Node,
     key: &str,
     read: &dyn Fn(&Reference) -> Result<SecretString, String>,
@@ -98,7 +100,7 @@ fn fill(
             match line.contains(['\r', '\n']) {
                 false if line.is_empty() => Err("is empty".to_owned()),
                 false => Ok(SecretString::from(line)),
-                true if has_one_line(key) => {
+                true if has_single_line(key) => {
                     Err(format!("has several lines, but {} has one", quote(key)))
                 }
                 true => Ok(secret),
@@ -127,12 +129,12 @@ fn fill(
         Value::Scalar(_) => {}
         Value::Sequence(items) => {
             for item in items {
-                fill(item, key, read, secrets, problems);
+                replace_references(item, key, read, secrets, problems);
             }
         }
         Value::Mapping(keys) => {
             for (key, value) in keys.pairs_mut() {
-                fill(
+                replace_references(
                     value,
                     key.text().unwrap_or_default(),
                     read,
@@ -144,21 +146,22 @@ fn fill(
     }
 }
 
-/// Returns whether the value of such a key has one line. Certificates and keys have several.
-fn has_one_line(key: &str) -> bool {
+/// Returns whether the value of a key has a single line. Certificates and private keys have
+/// several.
+fn has_single_line(key: &str) -> bool {
     const WORDS: &[&str] = &["pass", "secret", "token", "user"];
     let key = key.to_lowercase();
     WORDS.iter().any(|word| key.contains(word))
 }
 
-/// A list that is to be merged into the one that is inherited.
+/// A list to merge into the inherited list.
 pub(crate) struct Patch<'node> {
     pub(crate) items: &'node [Node],
-    /// The key that identifies items, with dots between its parts.
+    /// The path of the key that identifies an item, such as `ssh.address`.
     pub(crate) by: &'node str,
 }
 
-/// Returns the list that is to be merged, if a value is one.
+/// Returns the patch, if a value is one.
 pub(crate) fn patch(node: &Node) -> Option<Patch<'_>> {
     Some(Patch {
         items: node.get("$merge")?.as_sequence()?,
@@ -166,7 +169,7 @@ pub(crate) fn patch(node: &Node) -> Option<Patch<'_>> {
     })
 }
 
-/// Checks the forms in one file's `config`.
+/// Checks the forms in the `config` of one file.
 pub(crate) fn check(node: &Node, findings: &mut Findings) {
     match &node.value {
         Value::Scalar(_) => {}
@@ -183,17 +186,17 @@ pub(crate) fn check(node: &Node, findings: &mut Findings) {
 fn check_keys(keys: &Mapping, findings: &mut Findings) {
     for (key, value) in keys.iter() {
         let name = key.text().unwrap_or_default();
-        let mut note = |node: &Node, rule: String, help: &str| {
+        let mut report = |node: &Node, rule: String, help: &str| {
             findings.add(Problem::at(node, rule).with_help(help));
         };
         match name {
-            "$env" | "$file" if keys.len() > 1 => note(
+            "$env" | "$file" if keys.len() > 1 => report(
                 key,
                 format!("`{name}` cannot be combined with other keys"),
                 "a reference is the whole value: write `{ $env: NAME }` or `{ $file: path }`",
             ),
             "$env" if !value.text().is_some_and(grammar::is_variable_name) => {
-                // Whatever this is, it may be the secret itself.
+                // The operator may have written the secret itself.
                 findings.secrets.add(value);
                 let rule = "this is not the name of an environment variable";
                 findings.add(
@@ -201,21 +204,21 @@ fn check_keys(keys: &Mapping, findings: &mut Findings) {
                         .with_help("write capital letters, digits and underscores"),
                 );
             }
-            "$file" if value.is_null() || value.text().is_none_or(str::is_empty) => note(
+            "$file" if value.is_null() || value.text().is_none_or(str::is_empty) => report(
                 value,
                 "`$file` has no path".to_owned(),
                 "write its path, relative to this file",
             ),
-            "$merge" | "$by" if keys.len() != 2 || !is_patch(keys) => note(
+            "$merge" | "$by" if keys.len() != 2 || !is_patch(keys) => report(
                 key,
                 format!("`{name}` is incomplete"),
                 "write `{ $merge: [...], $by: ssh.address }`: a list, and the key that identifies its items",
             ),
-            "$merge" => check_items(value, keys, findings),
-            _ if name.starts_with('$') && !KEYS.contains(&name) => {
-                // One that is like none of ours is the vendor's affair.
-                if let Some(nearest) = nearest(name, KEYS) {
-                    note(
+            "$merge" => check_patch_items(value, keys, findings),
+            _ if name.starts_with('$') && !FORM_KEYS.contains(&name) => {
+                // A key that is not similar to a form may be a key of the vendor.
+                if let Some(nearest) = nearest(name, FORM_KEYS) {
+                    report(
                         key,
                         format!("unknown form {}", quote(name)),
                         &format!("did you mean `{nearest}`?"),
@@ -235,7 +238,8 @@ fn is_patch(keys: &Mapping) -> bool {
             .is_some_and(|by| by.text().is_some_and(|by| !by.is_empty()))
 }
 
-fn check_items(list: &Node, keys: &Mapping, findings: &mut Findings) {
+/// Checks that each item of a patch has the key that `$by` names.
+fn check_patch_items(list: &Node, keys: &Mapping, findings: &mut Findings) {
     let by = keys.get("$by").and_then(Node::text).unwrap_or_default();
     for item in list.as_sequence().unwrap_or_default() {
         if identity(item, by).is_none() {
@@ -246,7 +250,7 @@ fn check_items(list: &Node, keys: &Mapping, findings: &mut Findings) {
     }
 }
 
-/// Returns what identifies an item of a list: the text at a path with dots between its keys.
+/// Returns the text that identifies an item of a list: the value at the path `by`.
 pub(crate) fn identity<'node>(item: &'node Node, by: &str) -> Option<&'node str> {
     by.split('.')
         .try_fold(item, |node, key| node.get(key))?
@@ -266,26 +270,26 @@ mod tests {
             text: format!("dex: {{ {key}: {{ $env: DEX }} }}\n"),
         };
         let node = yaml::parse(source.into()).unwrap();
-        let (node, secrets) =
-            super::resolve(node, &|_| Ok(SecretString::from(value))).map_err(|problems| {
+        let (node, secrets) = resolve_references(node, &|_| Ok(SecretString::from(value)))
+            .map_err(|problems| {
                 problems
                     .0
                     .into_iter()
                     .map(|found| found.rule)
                     .collect::<Vec<_>>()
             })?;
-        let filled = node
+        let value = node
             .as_mapping()
             .and_then(|dex| dex.get("dex")?.as_mapping()?.get(key));
-        let filled = filled.and_then(Node::text).unwrap().to_owned();
+        let value = value.and_then(Node::text).unwrap().to_owned();
         assert_eq!(secrets.len(), 1);
-        assert_eq!(secrets[0].expose_secret(), filled);
-        Ok(filled)
+        assert_eq!(secrets[0].expose_secret(), value);
+        Ok(value)
     }
 
     // case 2.4
     #[test]
-    fn a_line_end_is_not_part_of_a_value_of_one_line() {
+    fn line_breaks_at_the_end_of_a_single_line_are_removed() {
         for end in ["", "\n", "\r\n", "\r", "\n\n", "\r\n\r\n"] {
             assert_eq!(
                 resolved("clientSecret", &format!("pw{end}")).as_deref(),

@@ -1,5 +1,4 @@
-//! What an address, a project, a release and a name may look like. Pure: text in, or what is wrong
-//! with it.
+//! The syntax of addresses, projects, releases and names. The functions are pure.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -7,7 +6,7 @@ use semver::Version;
 
 use crate::{error::Error, problem::quote};
 
-/// What is wrong with a text, and what to do about it.
+/// A problem with a text, and its fix.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) rule: String,
@@ -28,7 +27,7 @@ impl Fault {
     }
 }
 
-/// Reads a release: `v` and a semantic version.
+/// Parses a release: `v` and a semantic version.
 pub(crate) fn release(text: &str) -> Result<Version, Fault> {
     let fault = || Fault::new(format!("{} is not a release", quote(text)));
     let Some(number) = text.strip_prefix('v') else {
@@ -42,7 +41,7 @@ pub(crate) fn release(text: &str) -> Result<Version, Fault> {
         .map_err(|_| fault().help("write `v` and three numbers, such as `v4.1.5`"))
 }
 
-/// Reads a version of MKE 3, with or without a `v`.
+/// Parses a version of MKE 3, with or without a `v`.
 pub(crate) fn mke3_version(text: &str) -> Result<Version, Fault> {
     let version = Version::parse(text.strip_prefix('v').unwrap_or(text)).ok();
     version.filter(|version| version.major == 3).ok_or_else(|| {
@@ -53,7 +52,7 @@ pub(crate) fn mke3_version(text: &str) -> Result<Version, Fault> {
 
 /// Checks a registry's address: `host[:port]`.
 ///
-/// Messages do not quote an address with user information, which may hold a password.
+/// Messages do not quote an address with user information, which may contain a password.
 pub(crate) fn address(text: &str) -> Result<(), Fault> {
     if text.is_empty() {
         return Err(
@@ -137,12 +136,7 @@ fn check_host(host: &str) -> Result<(), Fault> {
         return Err(Fault::new(format!("the host {quoted} is not a host name"))
             .help("a host name is made of letters, digits and hyphens between single dots"));
     }
-    // A name whose last part is a number is an IPv4 address to every resolver, or a broken one.
-    let ends_in_number = host
-        .rsplit('.')
-        .next()
-        .is_some_and(|label| label.chars().all(|c| c.is_ascii_digit()));
-    if ends_in_number && host.parse::<Ipv4Addr>().is_err() {
+    if ends_in_number(host) && host.parse::<Ipv4Addr>().is_err() {
         return Err(Fault::new(format!(
             "the address {quoted} is neither a host name nor an IPv4 address"
         ))
@@ -151,8 +145,15 @@ fn check_host(host: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Returns whether a text may be the name of a machine. Capitals and underscores occur, although no
-/// standard has the latter.
+/// Returns whether the last part of a host is a number. Resolvers read such a host as an IPv4
+/// address.
+pub(crate) fn ends_in_number(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or_default();
+    last.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Returns whether a text may be a host name. Upper-case letters and underscores are allowed:
+/// machines have them, although no standard permits underscores.
 pub(crate) fn is_host_name(text: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -163,9 +164,8 @@ pub(crate) fn is_host_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }
 
-/// Refuses a bare word without a port. In an image reference the part in front of the first slash
-/// is a registry only if it holds a dot or a colon or is `localhost`; otherwise the nodes would
-/// pull from Docker Hub.
+/// Refuses a host without a dot and without a port, unless it is `localhost`. In an image
+/// reference, such a host is a namespace on Docker Hub, and the nodes would pull from there.
 fn check_not_docker_hub(host: &str) -> Result<(), Fault> {
     if host.contains(['.', ':']) || host == "localhost" {
         return Ok(());
@@ -179,7 +179,7 @@ fn check_not_docker_hub(host: &str) -> Result<(), Fault> {
     )))
 }
 
-/// Checks a project: empty, or a path of repository name components by the OCI distribution
+/// Checks a project: empty, or a path of repository name components as in the OCI distribution
 /// specification.
 pub(crate) fn project(text: &str) -> Result<(), Fault> {
     if text.is_empty() {
@@ -229,7 +229,7 @@ fn is_repository_component(text: &str) -> bool {
     text.starts_with(is_letter) && text.ends_with(is_letter) && separators.iter().all(is_separator)
 }
 
-/// Returns whether a text can name an environment variable here: `[A-Z_][A-Z0-9_]*`.
+/// Returns whether a text is an allowed name of an environment variable: `[A-Z_][A-Z0-9_]*`.
 pub(crate) fn is_variable_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
         && text
@@ -237,12 +237,12 @@ pub(crate) fn is_variable_name(text: &str) -> bool {
             .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
-/// The folders of `environments/` that are not environments: what `learn` records, the pipelines,
-/// and what can be copied.
+/// The folders of `environments/` that are not environments: facts recorded by `learn`, pipelines
+/// and examples.
 const RESERVED: [&str; 3] = ["facts", "ci", "examples"];
 
-/// Checks the name of an environment, which is the name of a folder and part of messages, file
-/// names and prompts.
+/// Checks the name of an environment, which becomes part of folder names, file names, messages and
+/// prompts.
 pub(crate) fn environment_name(text: &str) -> Result<(), Error> {
     let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let rule = if text.is_empty() {
@@ -264,11 +264,11 @@ pub(crate) fn environment_name(text: &str) -> Result<(), Error> {
     })
 }
 
-/// Splits `host[:port]`. The colons within an IPv6 address's brackets are the host's.
+/// Splits `host[:port]`. Colons within the brackets of an IPv6 address belong to the host.
 pub(crate) fn split_address(address: &str) -> (&str, Option<&str>) {
     let host_end = match address.rfind(']') {
         Some(bracket) => bracket,
-        // After an open bracket, a port cannot be recognised.
+        // Without the closing bracket, a port cannot be recognised.
         None if address.starts_with('[') => address.len(),
         None => 0,
     };
@@ -279,6 +279,13 @@ pub(crate) fn split_address(address: &str) -> (&str, Option<&str>) {
         }
         None => (address, None),
     }
+}
+
+/// Removes the brackets around an IPv6 address.
+pub(crate) fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host)
 }
 
 #[cfg(test)]

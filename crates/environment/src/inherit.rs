@@ -1,32 +1,33 @@
-//! Follows `inherit` from an environment's file to its parents.
+//! Reads the file of an environment and the files that it inherits from.
 
 use std::{collections::HashSet, sync::Arc};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{
-    check,
+    document_check,
     error::Error,
     findings::Findings,
-    paths::{directory, is_absent, looked_for_from, relative_to},
+    paths::{base_folder_help, directory, is_absent, relative_to},
     problem::{Problem, quote},
-    yaml::{self, BYTE_ORDER_MARK, Node, Source},
+    yaml::{self, Node, Source},
 };
 
-/// The files of an environment: its own first, then its parent, and so on.
+/// The files of an environment: `environment.yaml`, then its parent, and so on.
 pub(crate) struct Chain {
     /// Every file that was read.
     pub(crate) files: Vec<Arc<Source>>,
-    /// The documents that could be parsed, in the order of the files. Each is a mapping, or null if
-    /// its file is empty.
+    /// The documents of the files that could be parsed. Each is a mapping, or null for an empty
+    /// file.
     pub(crate) documents: Vec<Node>,
-    /// Whether every file was found and parsed, so what is missing in `documents` is missing.
+    /// Whether every file was found and parsed. Otherwise a required key may be in a missing
+    /// document.
     pub(crate) is_complete: bool,
 }
 
-/// Reads a file and its parents, and checks each by itself.
+/// Reads a file and its parents, and checks each file by itself.
 ///
-/// `path` is relative to `root`.
+/// `path` is relative to `root`, the workspace root.
 pub(crate) fn read(
     root: &Utf8Path,
     path: &Utf8Path,
@@ -51,7 +52,7 @@ pub(crate) fn read(
             return Ok(chain);
         };
         if let Some(keys) = document.as_mapping() {
-            check::document(keys, findings);
+            document_check::check(keys, findings);
         }
         let parent = document.get("inherit").filter(|parent| !parent.is_null());
         let parent = parent.cloned();
@@ -60,7 +61,7 @@ pub(crate) fn read(
             chain.is_complete = true;
             return Ok(chain);
         };
-        // What is not even a path has been noted with the rest of the file.
+        // The check of the document has reported a value that is not a path.
         let Some(written) = parent.text().filter(|path| !path.is_empty()) else {
             return Ok(chain);
         };
@@ -75,15 +76,12 @@ pub(crate) fn read(
 }
 
 fn read_text(path: &Utf8Path) -> Result<String, Error> {
-    let text = files::read_text(path).map_err(|source| Error::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    // Some editors begin a file with this mark. It is not part of the text that problems show.
-    Ok(match text.strip_prefix(BYTE_ORDER_MARK) {
-        Some(unmarked) => unmarked.to_owned(),
-        None => text,
-    })
+    files::read_text(path)
+        .map(yaml::without_byte_order_mark)
+        .map_err(|source| Error::Read {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 fn parse(source: Arc<Source>, findings: &mut Findings) -> Option<Node> {
@@ -101,7 +99,7 @@ fn parse(source: Arc<Source>, findings: &mut Findings) -> Option<Node> {
     }
 }
 
-/// Finds the file that an `inherit` means, relative to the workspace root.
+/// Returns the path of the parent that `inherit` names, relative to the workspace root.
 fn resolve(
     root: &Utf8Path,
     parent: &Node,
@@ -127,7 +125,7 @@ fn resolve(
         Err(Error::Read { source, .. }) if is_absent(&source) => {
             let rule = format!("the file {} does not exist", quote(path.as_str()));
             return Ok(Err(
-                Problem::at(parent, rule).with_help(looked_for_from(&parent.source))
+                Problem::at(parent, rule).with_help(base_folder_help(&parent.source))
             ));
         }
         result => result?,
@@ -150,7 +148,7 @@ fn resolve(
     Ok(Ok(path))
 }
 
-/// Returns the one path of a file, whatever symbolic links lead to it.
+/// Returns the path of a file without symbolic links.
 fn canonical(path: &Utf8Path) -> Result<Utf8PathBuf, Error> {
     path.canonicalize_utf8().map_err(|source| Error::Read {
         path: path.to_owned(),

@@ -1,7 +1,6 @@
-//! Reads the file that `inventory` names: a table of machines, as CSV or as YAML.
+//! Reads the file that `inventory` names: a table of machines, as CSV or YAML.
 //!
-//! The caller that makes hosts of the rows decides what the columns mean. Each value keeps its
-//! place in the file.
+//! Each value keeps its place in the file. The crate `mke` knows the meaning of the columns.
 
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use crate::{
     findings::Findings,
     paths,
     problem::{Problem, quote},
-    yaml::{self, BYTE_ORDER_MARK, Mapping, Node, Source},
+    yaml::{self, Mapping, Node, Source},
 };
 
 mod table;
@@ -20,11 +19,11 @@ mod table;
 /// A table of machines.
 pub(crate) struct Inventory {
     pub(crate) source: Arc<Source>,
-    /// A mapping from column to single value for each machine.
+    /// One mapping from column to single value for each machine.
     pub(crate) rows: Vec<Node>,
 }
 
-/// Reads the table that an `inventory` means: a path, or
+/// Reads the table that the value of `inventory` names. The value is a path, or
 /// `{ file: path, defaults: { column: value } }`.
 pub(crate) fn read(
     root: &Utf8Path,
@@ -42,13 +41,10 @@ pub(crate) fn read(
         return Ok(None);
     };
     let text = match files::read_text(root.join(&path)) {
-        Ok(text) => match text.strip_prefix(BYTE_ORDER_MARK) {
-            Some(unmarked) => unmarked.to_owned(),
-            None => text,
-        },
+        Ok(text) => yaml::without_byte_order_mark(text),
         Err(error) if paths::is_absent(&error) => {
             let rule = format!("the file {} does not exist", quote(path.as_str()));
-            let help = paths::looked_for_from(&file.source);
+            let help = paths::base_folder_help(&file.source);
             findings.add(Problem::at(file, rule).with_help(help));
             return Ok(None);
         }
@@ -75,10 +71,10 @@ pub(crate) fn read(
         }
     };
     let rows = rows.and_then(|rows| {
-        let controls = controls_in(&rows);
-        match controls.is_empty() {
+        let problems = check_control_characters(&rows);
+        match problems.is_empty() {
             true => Ok(rows),
-            false => Err(controls),
+            false => Err(problems),
         }
     });
     match rows {
@@ -90,21 +86,20 @@ pub(crate) fn read(
         }
         Ok(mut rows) => {
             if let Some(defaults) = node.get("defaults").and_then(Node::as_mapping) {
-                rows.iter_mut().for_each(|row| complete(row, defaults));
+                rows.iter_mut()
+                    .for_each(|row| apply_defaults(row, defaults));
             }
             Ok(Some(Inventory { source, rows }))
         }
         Err(problems) => {
-            problems
-                .into_iter()
-                .for_each(|problem| findings.add(problem));
+            findings.problems.extend(problems);
             Ok(None)
         }
     }
 }
 
-/// Returns a problem for each cell with a control character: no address, user or path has one.
-fn controls_in(rows: &[Node]) -> Vec<Problem> {
+/// Returns a problem for each cell with a control character. No address, user or path has one.
+fn check_control_characters(rows: &[Node]) -> Vec<Problem> {
     let cells = rows.iter().filter_map(Node::as_mapping);
     let cells = cells.flat_map(|cells| cells.iter());
     cells
@@ -121,8 +116,8 @@ fn controls_in(rows: &[Node]) -> Vec<Problem> {
         .collect()
 }
 
-/// Writes the defaults into the columns that a row leaves out.
-fn complete(row: &mut Node, defaults: &Mapping) {
+/// Sets the columns that are missing in a row to their defaults.
+fn apply_defaults(row: &mut Node, defaults: &Mapping) {
     let Some(cells) = row.as_mapping_mut() else {
         return;
     };

@@ -1,8 +1,8 @@
-//! The engine of tables of keys: what may be under each key of a document, as a tree.
+//! Reads tables of keys. A table lists the keys that a document may have, with their types.
 //!
-//! There are two tables: that of `environment.yaml`, which is `keys.yaml` beside this file, and
-//! that of the cluster's configuration, which the crate `mke` has. The types of values, the JSON
-//! Schema and the reference page are made for both here.
+//! Two tables exist: `keys.yaml` beside this file, for `environment.yaml`, and a table of the crate
+//! `mke`, for the cluster's configuration. The types of values, the JSON Schema and the reference
+//! page of both are in the modules below.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -11,14 +11,14 @@ use semver::Version;
 use serde::Deserialize;
 
 pub(crate) mod kind;
-mod reference;
+mod reference_page;
 mod schema;
 
-pub use kind::{Fault, Kind, fault, networks, port_range};
-pub use reference::reference;
+pub use kind::{Fault, Kind, config_value_fault, networks, port_range};
+pub use reference_page::reference_page;
 pub use schema::schema;
 
-/// The keys of `environment.yaml`. They are read once.
+/// The keys of `environment.yaml`.
 pub(crate) static KEYS: LazyLock<Key> = LazyLock::new(|| {
     let table = Table::read(include_str!("keys.yaml"));
     table
@@ -26,18 +26,18 @@ pub(crate) static KEYS: LazyLock<Key> = LazyLock::new(|| {
         .tree()
 });
 
-/// A place where a value can be.
+/// A key, or the items of a list: a place of a document that may have a value.
 #[derive(Debug, Default)]
 pub struct Key {
-    /// What is known of the value. Nothing, for a mapping that is only there for the keys below it.
+    /// The row of the table. `None` for a mapping without a row, which only groups other keys.
     pub rule: Option<Rule>,
-    /// The keys below, if it is a mapping, in the order of the table.
+    /// If the value is a mapping: its keys, in the order of the table.
     pub fields: Vec<(String, Key)>,
-    /// What each item is, if it is a list.
+    /// If the value is a list: its items.
     pub item: Option<Box<Key>>,
 }
 
-/// What is known of a value: a row of the table.
+/// A row of the table: the type of a value and its limits.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Rule {
@@ -45,87 +45,87 @@ pub struct Rule {
     /// The type of the value.
     #[serde(rename = "type")]
     pub kind: Kind,
-    /// What a number is at least, or how many items a list has.
+    /// The minimum of a number, or the minimum length of a list.
     pub min: Option<i64>,
-    /// What a number is at most.
+    /// The maximum of a number.
     pub max: Option<i64>,
-    /// The only values that there are; empty for any.
+    /// The allowed values; empty if any value is allowed.
     #[serde(default)]
     pub values: Vec<String>,
-    /// What is taken where nothing is written.
+    /// The value if the key is not set.
     pub default: Option<String>,
-    /// What it is, for readers of the schema and the reference page.
+    /// The description in the schema and on the reference page.
     pub about: Option<String>,
-    /// What to write instead, if the value is wrong or missing.
+    /// The fix if the value is wrong or missing.
     pub help: Option<String>,
-    /// Whether something must be written.
+    /// Whether the key must be set.
     #[serde(default)]
     pub required: bool,
-    /// Whether the value is a secret, which does not belong in a file, or may be one by mistake.
+    /// Whether the value is a secret, or may be a secret by mistake.
     #[serde(default, rename = "secret")]
     pub is_secret: bool,
-    /// The first release that knows the key; nothing for all.
+    /// The first release with the key; `None` without a lower limit.
     pub since: Option<Version>,
-    /// The last release that knows the key.
+    /// The last release with the key; `None` without an upper limit.
     pub until: Option<Version>,
-    /// How well the key is known. Nothing for keys of our own.
+    /// How reliable the row is. `None` for keys of `environment.yaml`.
     pub certainty: Option<Certainty>,
-    /// The names of the documents that say so.
+    /// The names of the source documents.
     #[serde(default, rename = "source")]
     pub sources: Vec<String>,
-    /// What to warn of when it is written.
+    /// Warnings to show if the key is set.
     #[serde(default)]
     pub cautions: Vec<Caution>,
 }
 
-/// How well something is known.
+/// How reliable a statement about the vendor's software is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Certainty {
-    /// It was read in the vendor's own text.
+    /// The vendor's documentation confirms the statement.
     Documented,
-    /// It follows from the releases before and after, or was seen to work by others.
+    /// Earlier and later releases imply the statement, or third parties report it.
     Inferred,
-    /// Sources differ or are silent.
+    /// Sources contradict each other, or do not mention the subject.
     Unverified,
-    /// It was seen in a real bundle or a real mkectl.
+    /// A real bundle or a real mkectl confirms the statement.
     Observed,
 }
 
-/// A warning about a key that is known.
+/// A warning about a key that the table has.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Caution {
-    /// The values that it is about; empty for all.
+    /// The values to warn of; empty for all values.
     #[serde(default)]
     values: Vec<String>,
     since: Option<Version>,
     until: Option<Version>,
-    /// A note for readers, to follow the key and its value.
+    /// The text of the warning, which follows the key and its value.
     pub what: String,
-    /// What to do.
+    /// The fix.
     pub help: String,
-    /// How well it is known.
+    /// How reliable the warning is.
     pub certainty: Certainty,
-    /// The names of the documents that say so.
+    /// The names of the source documents.
     pub source: Vec<String>,
 }
 
-/// A table of keys as it is written.
+/// A table of keys, as parsed from its file.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Table {
-    /// The addresses of documents by their names.
+    /// The addresses of source documents, by name.
     #[serde(default)]
     pub sources: BTreeMap<String, String>,
     groups: Vec<Group>,
 }
 
-/// Rows, and what holds for those of them that do not say otherwise.
+/// Rows, and defaults for the columns that a row does not set.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Group {
-    #[expect(dead_code, reason = "it is a remark for readers of the table")]
+    #[expect(dead_code, reason = "it is a comment for readers of the table")]
     about: String,
     #[serde(default)]
     source: Vec<String>,
@@ -139,12 +139,13 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// Returns what is wrong with the text.
+    /// Returns an error if the text is not a table.
     pub fn read(text: &str) -> Result<Table, serde_yaml::Error> {
         serde_yaml::from_str(text)
     }
 
-    /// Returns the tree of its keys.
+    /// Returns the keys as a tree. A row inherits missing sources, certainty and release from its
+    /// group.
     pub fn tree(self) -> Key {
         let mut root = Key::default();
         for group in self.groups {
@@ -169,27 +170,27 @@ impl Table {
 }
 
 impl Key {
-    /// Returns the key below it that has a name.
+    /// Returns the key of a name directly below this key.
     pub fn field(&self, name: &str) -> Option<&Key> {
         let mut fields = self.fields.iter();
-        fields.find_map(|(own, key)| (own == name).then_some(key))
+        fields.find_map(|(field, key)| (field == name).then_some(key))
     }
 
     fn field_mut(&mut self, name: &str) -> &mut Key {
-        let known = self.fields.iter().position(|(own, _)| own == name);
-        let index = known.unwrap_or_else(|| {
+        let position = self.fields.iter().position(|(field, _)| field == name);
+        let index = position.unwrap_or_else(|| {
             self.fields.push((name.to_owned(), Key::default()));
             self.fields.len() - 1
         });
         &mut self.fields[index].1
     }
 
-    /// Returns the names of the keys below it.
+    /// Returns the names of the keys directly below this key.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().map(|(name, _)| name.as_str())
     }
 
-    /// Returns the key at a path of keys with dots between them; items of lists have no path.
+    /// Returns the key at a path, such as `hosts[].ssh.port`.
     pub fn at(&self, path: &str) -> Option<&Key> {
         parts(path)
             .into_iter()
@@ -203,8 +204,8 @@ impl Key {
             })
     }
 
-    /// Returns whether keys that are not in [`Key::fields`] may be below it.
-    pub fn is_open(&self) -> bool {
+    /// Returns whether the mapping may have keys that are not in [`Key::fields`].
+    pub fn allows_unknown_keys(&self) -> bool {
         self.rule
             .as_ref()
             .is_some_and(|rule| rule.kind == Kind::Map)
@@ -212,26 +213,26 @@ impl Key {
 }
 
 impl Rule {
-    /// Returns the values to suggest: all but the empty one and those that a later release dropped.
+    /// Returns the values to suggest: without the empty value and the values that a later release
+    /// removed.
     pub(crate) fn current_values(&self) -> impl Iterator<Item = &str> {
-        let dropped = |value: &String| {
+        let is_removed = |value: &String| {
             (self.cautions.iter())
                 .any(|caution| caution.since.is_some() && caution.values.contains(value))
         };
         (self.values.iter())
-            .filter(move |value| !value.is_empty() && !dropped(value))
+            .filter(move |value| !value.is_empty() && !is_removed(value))
             .map(String::as_str)
     }
 
-    /// Returns whether a release knows the key.
-    pub fn is_known_to(&self, release: &Version) -> bool {
-        self.since.as_ref().is_none_or(|since| since <= release)
-            && self.until.as_ref().is_none_or(|until| release <= until)
+    /// Returns whether a release has the key.
+    pub fn is_in(&self, release: &Version) -> bool {
+        is_in_range(release, self.since.as_ref(), self.until.as_ref())
     }
 }
 
 impl Certainty {
-    /// All of them.
+    /// All levels.
     pub const ALL: [Self; 4] = [
         Self::Documented,
         Self::Inferred,
@@ -239,7 +240,7 @@ impl Certainty {
         Self::Observed,
     ];
 
-    /// Returns its name.
+    /// Returns the name that tables use.
     pub fn name(self) -> &'static str {
         match self {
             Self::Documented => "documented",
@@ -251,17 +252,29 @@ impl Certainty {
 }
 
 impl Caution {
-    /// Returns whether it is about a value in a release.
-    pub fn is_about(&self, value: Option<&str>, release: &Version) -> bool {
-        let is_of_release = self.since.as_ref().is_none_or(|since| since <= release)
-            && self.until.as_ref().is_none_or(|until| release <= until);
-        let is_of_value = self.values.is_empty()
-            || value.is_some_and(|value| self.values.iter().any(|known| known == value));
-        is_of_release && is_of_value
+    /// Returns whether the warning applies to a value in a release.
+    pub fn applies_to(&self, value: Option<&str>, release: &Version) -> bool {
+        let has_value = self.values.is_empty()
+            || value.is_some_and(|value| self.values.iter().any(|listed| listed == value));
+        has_value && is_in_range(release, self.since.as_ref(), self.until.as_ref())
     }
 }
 
-/// Returns the parts of a path, each with whether it is a list whose items are meant.
+/// Returns whether a release is from `since` to `until`, both included.
+fn is_in_range(release: &Version, since: Option<&Version>, until: Option<&Version>) -> bool {
+    since.is_none_or(|since| since <= release) && until.is_none_or(|until| release <= until)
+}
+
+/// Returns the path of the key `name` below `path`.
+pub(crate) fn join(path: &str, name: &str) -> String {
+    match path {
+        "" => name.to_owned(),
+        path => format!("{path}.{name}"),
+    }
+}
+
+/// Splits a path into its keys. The boolean is true for `key[]`: the path continues in the items of
+/// that list. A key that contains a dot is in double quotes.
 pub fn parts(path: &str) -> Vec<(&str, bool)> {
     let mut parts = Vec::new();
     let mut rest = path;

@@ -1,22 +1,20 @@
-//! Turns the files of `environments/<name>/` into a checked [`Environment`], or into every problem
-//! with them.
+//! Reads the files of `environments/<name>/` and returns a checked [`Environment`], or all problems
+//! with the files.
 //!
-//! An environment says where a release goes and how the cluster is to look. People write it as
-//! YAML, in `environment.yaml` and in the files that this one inherits from; [`load()`] reads them,
-//! merges them and checks them. All problems are reported together, each [`Problem`] with its file,
-//! line and column.
+//! An environment describes the release, its registry and the configuration of the cluster.
+//! Operators write it as YAML, in `environment.yaml` and in the files that this file inherits from.
+//! [`load()`] reads, merges and checks the files. It reports all problems together; each
+//! [`Problem`] has a file, line and column.
 //!
-//! A key of `environment.yaml` is a row of the table of [`keys`] and a field of [`Environment`] or
-//! one of its parts. The check, the reading, the JSON Schema and `docs/environment.md` are made of
-//! the row.
+//! A key of `environment.yaml` is a row in the table of [`keys`] and a field of [`Environment`] or
+//! of a part of it. The check, the JSON Schema and `docs/environment.md` are made from the row.
 //!
-//! The documents live in [`yaml`], a tree of its own that records where each value was written and
-//! how; a port, a version or a mode such as `0755` comes out as it went in.
+//! The module [`yaml`] parses the documents. Its tree records the place and the notation of each
+//! value. A port, a version or a mode such as `0755` is therefore written exactly as it was read.
 //!
 //! # What this crate must not know
 //!
-//! The network; what the keys under `config` mean; the values of secrets, of which it knows only
-//! the names.
+//! The network; the meaning of keys below `config`; the values of secrets (only their names).
 
 mod load;
 mod paths;
@@ -25,9 +23,9 @@ mod merge;
 mod form;
 mod inventory;
 pub mod keys;
-mod check;
+mod document_check;
 mod grammar;
-mod span;
+mod duration;
 mod certificate;
 mod nearest;
 mod findings;
@@ -43,18 +41,18 @@ mod edit;
 pub mod yaml;
 
 pub use certificate::read_authority;
+pub use duration::parse_duration;
 pub use edit::with_release;
 pub use environment::{
     CertificateAuthority, CredentialSource, Environment, Facts, Mke3, Registry, Validity,
 };
 pub use error::Error;
-pub use form::{Reference, reference, references, resolve};
+pub use form::{Reference, reference, references, resolve_references};
 pub use load::{Hints, load, load_with, names};
 pub use mask::Secrets;
 pub use merge::merge;
 pub use nearest::nearest;
 pub use operation::{AdminPassword, Operation};
-pub use problem::{Problem, Problems, count, count_are, counted, quote};
+pub use problem::{Problem, Problems, count, count_problems, count_with_verb, quote};
 pub use promotion::Requirement;
 pub use scaffold::{Question, scaffold};
-pub use span::span;

@@ -5,37 +5,37 @@ use std::sync::Arc;
 use camino::Utf8Path;
 
 use crate::{
-    check,
+    document_check,
     environment::{Environment, Registry},
     error::Error,
     findings::Findings,
     grammar, inherit, inventory,
     keys::KEYS,
     mask::Secrets,
-    merge::{merge, settled, without_nulls},
+    merge::{merge, without_nulls, without_patches},
     nearest::nearest,
     paths,
     problem::{Problem, Problems, quote},
     read::{Read as _, Reader},
-    yaml::{Node, Source, Value},
+    yaml::{Mapping, Node, Source, Value},
 };
 
 /// The folder below the workspace root that holds the environments.
 const ENVIRONMENTS: &str = "environments";
 
-/// The file in an environment's folder that people write.
+/// The file in an environment's folder that describes the environment.
 const FILE: &str = "environment.yaml";
 
-/// Returns the names of all environments, sorted: the folders below `environments` that contain an
-/// `environment.yaml`.
+/// Returns the names of all environments, sorted: the folders below `environments` that contain or
+/// may contain an `environment.yaml`.
 ///
-/// `root` is the workspace root. A name that no environment may have is among them, so loading it
-/// says what is wrong with it.
+/// `root` is the workspace root. The result includes names that are not valid: [`load`] reports the
+/// problem with such a name.
 ///
 /// # Errors
 ///
-/// Returns [`Error::Read`] if the folder cannot be read. Without the folder there are no
-/// environments.
+/// Returns [`Error::Read`] if the folder cannot be read. If the folder does not exist, the result
+/// is empty.
 pub fn names(root: &Utf8Path) -> Result<Vec<String>, Error> {
     let directory = root.join(ENVIRONMENTS);
     let cannot_read = |source| Error::Read {
@@ -51,8 +51,7 @@ pub fn names(root: &Utf8Path) -> Result<Vec<String>, Error> {
     for entry in entries {
         let entry = entry.map_err(cannot_read)?;
         if may_be_environment(&entry.path()) {
-            // A name that is not UTF-8 is none for an environment either way; it shall not hide the
-            // others.
+            // A name that is not UTF-8 is invalid, but must not hide the other environments.
             names.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
@@ -60,41 +59,43 @@ pub fn names(root: &Utf8Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// Returns whether a folder is an environment, or could be one whose files cannot be seen: the
-/// folder forbids it, or is a link to a disk that is not mounted, or has a receipt alone. What such
-/// an environment runs must not be taken for unused.
+/// Returns whether a folder is or may be an environment.
+///
+/// A folder may be one if it denies access, is a link to a disk that is not mounted, or contains
+/// only a receipt. `prune` must not delete artifacts of such an environment.
 fn may_be_environment(folder: &std::path::Path) -> bool {
-    let is_there = |path: &std::path::Path| {
+    let may_exist = |path: &std::path::Path| {
         let metadata = path.symlink_metadata();
         metadata.map_or_else(|error| !paths::is_absent(&error), |_| true)
     };
     let is_dangling =
         || folder.is_symlink() && (folder.metadata()).is_err_and(|error| paths::is_absent(&error));
-    is_there(&folder.join(FILE)) || is_there(&folder.join("receipt.yaml")) || is_dangling()
+    may_exist(&folder.join(FILE)) || may_exist(&folder.join("receipt.yaml")) || is_dangling()
 }
 
-/// Reads the environment of a name, with all that it inherits, and checks it.
+/// Reads an environment and the files that it inherits from, and checks it.
 ///
-/// `root` is the workspace root. Files are shown by their paths below it.
+/// `root` is the workspace root. Problems name files by their paths relative to it.
 ///
 /// # Errors
 ///
-/// Returns [`Error::Wrong`] with everything that is wrong with the files, or what kept them
-/// from being read.
+/// Returns [`Error::Wrong`] with all problems of the files, or a different error if the files
+/// cannot be read.
 pub fn load(root: &Utf8Path, name: &str) -> Result<Environment, Error> {
     load_with(root, name, &|_, _| Default::default())
 }
 
-/// Returns what a reader who knows the keys of the cluster's configuration notices in `config` and
-/// in the rows of the inventory, and the secrets that must not be shown with it.
+/// A function that checks the `config` of one file and the rows of the inventory. It knows the keys
+/// of the cluster's configuration. It returns problems, and the secrets to mask in them.
 pub type Hints<'a> = &'a dyn Fn(&Node, &[Node]) -> (Vec<Problem>, Secrets);
 
-/// Reads an environment like [`load`]. If something is wrong, `hints` is asked about the `config`
-/// of each file, because an operator corrects all files before the next run.
+/// Reads an environment like [`load`]. If the files have problems, the result also has the problems
+/// that `hints` finds in the `config` of each file. The operator can then fix all problems in one
+/// run.
 ///
 /// # Errors
 ///
-/// Those of [`load`].
+/// Returns the same errors as [`load`].
 pub fn load_with(root: &Utf8Path, name: &str, hints: Hints<'_>) -> Result<Environment, Error> {
     grammar::environment_name(name)?;
     let path = Utf8Path::new(ENVIRONMENTS).join(name).join(FILE);
@@ -116,9 +117,8 @@ pub fn load_with(root: &Utf8Path, name: &str, hints: Hints<'_>) -> Result<Enviro
         .collect();
     let merged = merge_all(chain.documents);
     if let Some(merged) = &merged {
-        if chain.is_complete {
-            let keys = merged.as_mapping().into_iter();
-            keys.for_each(|keys| check::required(keys, &chain.files[0], &mut findings));
+        if let (true, Some(keys)) = (chain.is_complete, merged.as_mapping()) {
+            document_check::report_missing_keys(keys, &chain.files[0], &mut findings);
         }
         check_rehearsal(merged, &mut findings);
     }
@@ -159,47 +159,37 @@ pub fn load_with(root: &Utf8Path, name: &str, hints: Hints<'_>) -> Result<Enviro
                 findings.problems.extend(problems);
                 findings.secrets.extend(secrets);
             }
-            Err(Error::Wrong(in_order(findings, &files)))
+            Err(Error::Wrong(sorted_problems(findings, &files)))
         }
     }
 }
 
-/// Merges the documents of a chain, of which the first is the environment's own. An empty document
-/// says nothing.
+/// Merges the documents of a chain. The first document is the environment's own.
 fn merge_all(documents: Vec<Node>) -> Option<Node> {
-    let nothing = Node::mapping::<String>([]);
     let mut merged = documents
         .into_iter()
         .rev()
         .map(|document| match document.value {
             Value::Mapping(_) => document,
+            // The document of an empty file is null.
             _ => Node {
-                value: nothing.value.clone(),
+                value: Value::Mapping(Mapping::new()),
                 ..document
             },
         })
         .reduce(merge)
-        .map(without_nulls)
-        .map(with_settled_config)?;
+        .map(without_nulls)?;
     if let Some(keys) = merged.as_mapping_mut() {
         keys.remove("inherit");
+        if let Some(config) = keys.get_mut("config") {
+            *config = without_patches(std::mem::take(config));
+        }
     }
     Some(merged)
 }
 
-/// Puts the lists below `config` that asked to be merged in their place.
-fn with_settled_config(mut document: Node) -> Node {
-    if let Some(config) = document
-        .as_mapping_mut()
-        .and_then(|keys| keys.get_mut("config"))
-    {
-        *config = settled(config.clone());
-    }
-    document
-}
-
-/// Notes a rehearsal whose registry is not on this machine, which the embedded one could not
-/// replace.
+/// Reports a rehearsal whose registry address is not on this machine or has no port. The embedded
+/// registry listens on that address.
 fn check_rehearsal(merged: &Node, findings: &mut Findings) {
     const HELP: &str = "write an address such as `127.0.0.1:5443`, or remove `rehearsal: true`";
     let rehearsal = merged.get("rehearsal").and_then(Node::text);
@@ -231,8 +221,8 @@ fn check_rehearsal(merged: &Node, findings: &mut Findings) {
     findings.add(Problem::at(node, rule).with_help(HELP));
 }
 
-/// Sorts problems by file and place, and covers the secrets in what they show.
-fn in_order(findings: Findings, files: &[Arc<Source>]) -> Problems {
+/// Sorts problems by file and place, and masks the secrets in their sources.
+fn sorted_problems(findings: Findings, files: &[Arc<Source>]) -> Problems {
     let Findings {
         mut problems,
         secrets,
@@ -243,7 +233,7 @@ fn in_order(findings: Findings, files: &[Arc<Source>]) -> Problems {
             .position(|file| file.path == problem.source.path);
         (file, problem.span.start)
     });
-    secrets.cover(&mut problems);
+    secrets.mask(&mut problems);
     Problems(problems)
 }
 

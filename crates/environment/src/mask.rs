@@ -1,4 +1,4 @@
-//! Masks secrets that a file contains, before the file's text is shown with its problems.
+//! Masks the secrets in a file before its text is shown with its problems.
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
@@ -9,46 +9,45 @@ use crate::{
     yaml::{Node, Source},
 };
 
-/// Where secrets were found.
+/// The places of secrets in files.
 #[derive(Debug, Default)]
 pub struct Secrets(Vec<(Arc<Source>, Range<usize>)>);
 
 impl Secrets {
-    /// Notes that a value is, or may be, a secret.
+    /// Records a value that is or may be a secret.
     pub fn add(&mut self, node: &Node) {
         self.0.push((Arc::clone(&node.source), node.span.clone()));
     }
 
-    /// Adds the secrets that another reader of the same files found.
-    pub fn extend(&mut self, others: Secrets) {
-        self.0.extend(others.0);
+    /// Adds secrets that a different check of the same files found.
+    pub fn extend(&mut self, secrets: Secrets) {
+        self.0.extend(secrets.0);
     }
 
-    /// Covers the secrets in the sources of all problems.
-    pub fn cover(&self, problems: &mut [Problem]) {
-        let mut covered: HashMap<Utf8PathBuf, Source> = HashMap::new();
+    /// Masks the secrets in the sources of all problems.
+    pub fn mask(&self, problems: &mut [Problem]) {
+        let mut masked: HashMap<Utf8PathBuf, Source> = HashMap::new();
         for (source, span) in &self.0 {
-            let source = covered
+            let source = masked
                 .entry(source.path.clone())
                 .or_insert_with(|| Source::clone(source));
-            let cover: String = source.text[span.clone()].chars().map(cover).collect();
-            source.text.replace_range(span.clone(), &cover);
+            let text: String = source.text[span.clone()].chars().map(mask).collect();
+            source.text.replace_range(span.clone(), &text);
         }
-        let covered: HashMap<Utf8PathBuf, Arc<Source>> = covered
+        let masked: HashMap<Utf8PathBuf, Arc<Source>> = masked
             .into_iter()
             .map(|(path, source)| (path, Arc::new(source)))
             .collect();
         for problem in problems {
-            if let Some(source) = covered.get(&problem.source.path) {
+            if let Some(source) = masked.get(&problem.source.path) {
                 problem.source = Arc::clone(source);
             }
         }
     }
 }
 
-/// Returns a character that takes as many bytes, so offsets, lines and columns stay those of the
-/// file.
-fn cover(character: char) -> char {
+/// Returns a character of the same length in UTF-8, which keeps offsets, lines and columns.
+fn mask(character: char) -> char {
     match (character, character.len_utf8()) {
         ('\n' | '\r', _) => character,
         (_, 1) => '*',

@@ -1,26 +1,28 @@
-//! Puts a file over its parent.
+//! Merges a file over its parent.
 
 use crate::{
-    form::{Patch, identity, patch, reference},
+    form::{self, Patch, identity, reference},
     yaml::{Mapping, Node, Value},
 };
 
 /// Merges a child's value over its parent's.
 ///
-/// Mappings merge, with the parent's keys first and new ones after them; lists and single values
-/// replace; `null` removes. A list is merged with the parent's only where the child asks for it, by
-/// `$merge` and `$by`. A reference is one value. Where both have something, what the child wrote is
-/// what the result points at.
+/// - Mappings are merged: first the parent's keys, then the child's new keys.
+/// - Lists, single values and references replace the parent's value.
+/// - A list with `$merge` and `$by` is merged with the parent's list.
+/// - `null` removes a key.
+///
+/// If both files set a key, the result has the child's place.
 pub fn merge(parent: Node, child: Node) -> Node {
     if reference(&parent).is_some() || reference(&child).is_some() {
         return without_nulls(child);
     }
-    match (patch(&parent), patch(&child)) {
-        (_, Some(above)) => merge_patch(&parent, above, &child),
+    match (form::patch(&parent), form::patch(&child)) {
+        (_, Some(patch)) => merge_patch(&parent, patch, &child),
         (Some(_), None) => without_nulls(child),
         (None, None) => match (parent.value, child.value) {
-            (Value::Mapping(below), Value::Mapping(above)) => Node {
-                value: Value::Mapping(merge_mappings(below, above)),
+            (Value::Mapping(parent), Value::Mapping(mapping)) => Node {
+                value: Value::Mapping(merge_mappings(parent, mapping)),
                 ..child
             },
             (_, value) => without_nulls(Node { value, ..child }),
@@ -28,51 +30,51 @@ pub fn merge(parent: Node, child: Node) -> Node {
     }
 }
 
-/// Merges a list into the parent's, which may itself be waiting for one to be merged into.
-fn merge_patch(parent: &Node, above: Patch<'_>, child: &Node) -> Node {
-    if let Some(below) = parent.as_sequence() {
-        let items = merge_items(below, &above);
+/// Merges a patch into the parent's list. If the parent is itself a patch, the result is a patch.
+fn merge_patch(parent: &Node, patch: Patch<'_>, child: &Node) -> Node {
+    if let Some(items) = parent.as_sequence() {
+        let items = merge_items(items, &patch);
         return Node {
             value: Value::Sequence(items),
             ..child.clone()
         };
     }
     let mut merged = child.clone();
-    if let Some(below) = patch(parent).filter(|below| below.by == above.by)
+    if let Some(inherited) = form::patch(parent).filter(|inherited| inherited.by == patch.by)
         && let Some(list) = merged
             .as_mapping_mut()
             .and_then(|keys| keys.get_mut("$merge"))
     {
-        list.value = Value::Sequence(merge_items(below.items, &above));
+        list.value = Value::Sequence(merge_items(inherited.items, &patch));
     }
     merged
 }
 
-fn merge_items(below: &[Node], above: &Patch<'_>) -> Vec<Node> {
-    let mut items = below.to_vec();
-    for item in above.items {
-        let name = identity(item, above.by);
+fn merge_items(inherited: &[Node], patch: &Patch<'_>) -> Vec<Node> {
+    let mut items = inherited.to_vec();
+    for item in patch.items {
+        let name = identity(item, patch.by);
         let same = items
             .iter_mut()
-            .find(|known| name.is_some() && identity(known, above.by) == name);
+            .find(|other| name.is_some() && identity(other, patch.by) == name);
         match same {
-            Some(known) => *known = merge(known.clone(), item.clone()),
+            Some(same) => *same = merge(same.clone(), item.clone()),
             None => items.push(without_nulls(item.clone())),
         }
     }
     items
 }
 
-/// Puts the lists that had nothing to be merged into in their place.
-pub(crate) fn settled(node: Node) -> Node {
-    let list = patch(&node).map(|patch| patch.items.to_vec());
+/// Replaces each patch without a parent's list by a list of the patch's items.
+pub(crate) fn without_patches(node: Node) -> Node {
+    let list = form::patch(&node).map(|patch| patch.items.to_vec());
     let value = match (list, node.value) {
         (Some(items), _) | (None, Value::Sequence(items)) => {
-            Value::Sequence(items.into_iter().map(settled).collect())
+            Value::Sequence(items.into_iter().map(without_patches).collect())
         }
         (None, Value::Mapping(keys)) => Value::Mapping(
             keys.into_iter()
-                .map(|(key, value)| (key, settled(value)))
+                .map(|(key, value)| (key, without_patches(value)))
                 .collect(),
         ),
         (None, value) => value,
@@ -80,8 +82,7 @@ pub(crate) fn settled(node: Node) -> Node {
     Node { value, ..node }
 }
 
-/// Removes the keys of a document that are null, as a merge over nothing would. Lists are left as
-/// they are.
+/// Removes the keys whose value is null. The items of lists keep their null keys.
 pub(crate) fn without_nulls(node: Node) -> Node {
     match node.value {
         Value::Mapping(mapping) => Node {
@@ -92,10 +93,10 @@ pub(crate) fn without_nulls(node: Node) -> Node {
     }
 }
 
-fn merge_mappings(below: Mapping, mut above: Mapping) -> Mapping {
+fn merge_mappings(parent: Mapping, mut child: Mapping) -> Mapping {
     let mut merged = Mapping::new();
-    for (key, inherited) in below {
-        match above.remove_pair(key.text().unwrap_or_default()) {
+    for (key, inherited) in parent {
+        match child.remove_pair(key.text().unwrap_or_default()) {
             None => {
                 merged.insert(key, inherited);
             }
@@ -105,7 +106,7 @@ fn merge_mappings(below: Mapping, mut above: Mapping) -> Mapping {
             }
         }
     }
-    for (key, value) in above {
+    for (key, value) in child {
         if !value.is_null() {
             merged.insert(key, without_nulls(value));
         }
@@ -131,12 +132,12 @@ mod tests {
     }
 
     #[test]
-    fn files_merge_by_what_their_values_are() {
+    fn values_merge_by_their_type() {
         let cases = [
             ("a: 1\nb: 2\n", "b: 3\n", "a: 1\nb: 3\n"),
-            // The parent's order, then the child's.
+            // First the parent's keys, then the child's new keys.
             ("b: 1\na: 2\n", "c: 3\na: 4\n", "b: 1\na: 4\nc: 3\n"),
-            // Deep.
+            // Nested mappings.
             (
                 "a: {b: {c: 1, d: 2}}\n",
                 "a: {b: {d: 3}}\n",
@@ -145,17 +146,17 @@ mod tests {
             // Lists replace.
             ("a: [1, 2]\n", "a: [3]\n", "a:\n  - 3\n"),
             ("a: [1, 2]\n", "a: []\n", "a: []\n"),
-            // Kinds replace each other.
+            // A value of a different type replaces.
             ("a: {b: 1}\n", "a: 2\n", "a: 2\n"),
             ("a: 1\n", "a: {b: 2}\n", "a:\n  b: 2\n"),
             ("a: {b: 1}\n", "a: {}\n", "a:\n  b: 1\n"),
-            // Null removes, also what is missing, also at a distance.
+            // Null removes: also a key that is missing, also in nested mappings.
             ("a: 1\nb: 2\n", "a: null\n", "b: 2\n"),
             ("a: 1\n", "b: ~\n", "a: 1\n"),
             ("a: 1\n", "b: {c: null, d: {e: }}\n", "a: 1\nb:\n  d: {}\n"),
             ("a: 1\n", "a: {b: null, c: 2}\n", "a:\n  c: 2\n"),
             ("a: {b: 1, c: 2}\n", "a: {b: null}\n", "a:\n  c: 2\n"),
-            // A quoted null is a string, and lists keep theirs.
+            // A quoted null is a string. The items of lists keep their nulls.
             ("a: 1\n", "a: 'null'\n", "a: 'null'\n"),
             (
                 "a: 1\n",
@@ -170,13 +171,13 @@ mod tests {
     }
 
     #[test]
-    fn nulls_vanish_without_a_parent_too() {
+    fn nulls_are_removed_without_a_parent() {
         let node = without_nulls(document("c", "a: null\nb: {c: ~, d: 1}\n"));
         assert_eq!(emit(&node), "b:\n  d: 1\n");
     }
 
     #[test]
-    fn each_value_points_at_the_file_that_decided_it() {
+    fn each_value_has_the_place_where_it_was_set() {
         let merged = merge(
             document("base.yaml", "a: 1\nb:\n  c: 2\n  d: 3\n"),
             document("child.yaml", "b:\n  d: 4\ne: 5\n"),
@@ -189,9 +190,8 @@ mod tests {
         assert_eq!(key.source.path, "child.yaml");
     }
 
-    /// A document in which each key has values of one kind, and nothing is null. It should be so:
-    /// what replaces a value of another kind, or removes one, does another thing where there is
-    /// nothing yet.
+    /// Documents in which each key always has the same type, without nulls. A null or a change of
+    /// type makes a merge depend on the order.
     fn documents() -> impl Strategy<Value = Node> {
         let single = || {
             prop_oneof![
@@ -236,14 +236,14 @@ mod tests {
         fn merging_is_associative(one in documents(), two in documents(), three in documents()) {
             let left = merge(merge(one.clone(), two.clone()), three.clone());
             let right = merge(one, merge(two, three));
-            prop_assert_eq!(emit(&settled(left)), emit(&settled(right)));
+            prop_assert_eq!(emit(&without_patches(left)), emit(&without_patches(right)));
         }
 
         #[test]
-        fn merging_nothing_changes_nothing(value in documents()) {
-            let nothing = || Node::mapping::<String>([]);
-            prop_assert_eq!(emit(&merge(value.clone(), nothing())), emit(&value));
-            prop_assert_eq!(emit(&merge(nothing(), value.clone())), emit(&value));
+        fn merging_an_empty_mapping_changes_nothing(value in documents()) {
+            let empty = Node::default;
+            prop_assert_eq!(emit(&merge(value.clone(), empty())), emit(&value));
+            prop_assert_eq!(emit(&merge(empty(), value.clone())), emit(&value));
         }
     }
 }

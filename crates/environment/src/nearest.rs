@@ -1,21 +1,21 @@
-//! Finds the name that was probably meant.
+//! Suggests the name that a misspelt word stands for.
 
-/// Returns the candidate that is most like a word, if one is so much like it that a slip explains
-/// the difference.
+/// Returns the candidate most similar to a word. Returns nothing if none is similar enough to be a
+/// misspelling.
 pub fn nearest<'candidate>(
     word: &str,
     candidates: impl IntoIterator<Item = &'candidate str>,
 ) -> Option<&'candidate str> {
-    let plain = |text: &str| text.to_lowercase().replace('_', "-");
-    let word = plain(word);
+    let normalize = |text: &str| text.to_lowercase().replace('_', "-");
+    let word = normalize(word);
     candidates
         .into_iter()
         .map(|candidate| {
-            let distance = strsim::damerau_levenshtein(&word, &plain(candidate));
+            let distance = strsim::damerau_levenshtein(&word, &normalize(candidate));
             (distance, candidate)
         })
         .filter(|(distance, candidate)| {
-            // A third of the letters may differ, so short names do not look like each other.
+            // At most a third of the letters may differ. Two short names are then never similar.
             *distance <= candidate.chars().count().max(word.chars().count()) / 3
         })
         .min_by_key(|(distance, _)| *distance)
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_are_recognised_and_strangers_are_not() {
+    fn misspellings_are_recognised_and_different_words_are_not() {
         let known = [
             "address",
             "project",

@@ -1,5 +1,5 @@
-//! How `mkectl` is run for an environment: how long it may take, and who gets the password that it
-//! generates.
+//! The settings for running `mkectl`: time limits, files, and the destination of the administrator
+//! password.
 
 use std::time::Duration;
 
@@ -7,39 +7,38 @@ use camino::Utf8PathBuf;
 
 use crate::keys::Key;
 use crate::problem::Problem;
-use crate::read::{Read, Reader, field, keyed};
+use crate::read::{Read, Reader, keyed, read_field};
 use crate::yaml::Node;
 
 keyed! {
-    /// How `mkectl` is run.
+    /// The settings for running `mkectl`.
     #[derive(Debug, Clone, Default, PartialEq, Eq)]
     pub struct Operation {
-        /// Who gets the administrator's password, which mkectl prints once; a file of the tool's
-        /// choice where nothing is said.
+        /// The destination of the administrator password, which mkectl prints once. `None` means
+        /// Airlock's default file.
         pub admin_password: Option<AdminPassword>,
-        /// How long `mkectl apply` may take, and a backup or an upgrade in its place; as long as it
-        /// likes where nothing is said.
+        /// The time limit of each mkectl run that installs, upgrades, migrates or backs up. `None`
+        /// means no limit, and one hour for a backup.
         pub apply_timeout: Option<Duration>,
-        /// The folder that the backups before upgrades go to; one of the tool's choice where
-        /// nothing is said.
+        /// The folder for backups before upgrades. `None` means Airlock's default folder.
         pub backups: Option<Utf8PathBuf>,
-        /// The vendor's release matrix, for a release whose bundle has none. Whether it exists has
-        /// not been checked.
+        /// The vendor's release matrix, for a release whose bundle has none. Whether the file
+        /// exists has not been checked.
         pub release_matrix: Option<Utf8PathBuf>,
-        /// The kubeconfig of the environment's cluster. The file may not exist yet.
+        /// The kubeconfig of the cluster. The file may not exist yet.
         pub kubeconfig: Option<Utf8PathBuf>,
     }
 }
 
-/// Who gets the administrator's password.
+/// The destination of the administrator password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AdminPassword {
-    /// A file, which only its owner may read.
+    /// A file that only its owner can read.
     File(Utf8PathBuf),
-    /// The operator at the terminal, after a question. It is in a file until the operator confirms
-    /// to have it.
+    /// The terminal, after a prompt. A file contains the password until the operator confirms
+    /// receipt.
     Ask,
-    /// A program and its arguments. It reads the password from its standard input.
+    /// A program and its arguments. The program reads the password from standard input.
     Command(Vec<String>),
 }
 
@@ -53,9 +52,9 @@ impl Read for AdminPassword {
                 reader.findings.add(Problem::at(node, rule).with_help(help));
                 None
             }
-            (Some(_), None) => field("file", key, Some(node), reader).map(AdminPassword::File),
+            (Some(_), None) => read_field("file", key, Some(node), reader).map(AdminPassword::File),
             (None, Some(_)) => {
-                field("command", key, Some(node), reader).map(AdminPassword::Command)
+                read_field("command", key, Some(node), reader).map(AdminPassword::Command)
             }
             (None, None) => node.text().map(|_| AdminPassword::Ask),
         }

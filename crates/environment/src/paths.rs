@@ -1,4 +1,4 @@
-//! Where the paths in a file lead to, and what to say of one that leads nowhere.
+//! Resolves the paths in a file relative to the folder of that file.
 
 use std::io;
 
@@ -7,10 +7,10 @@ use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use crate::problem::quote;
 use crate::yaml::Source;
 
-/// Returns the path that a file means, relative to the same folder as the file's own path.
+/// Resolves a path relative to `directory`, the folder of the file that contains the path.
 ///
-/// `directory` is the folder of the file that names the path. `..` is resolved by the letter;
-/// nothing is returned where it leads above the start.
+/// `..` removes the component before it; symbolic links are not followed. Returns nothing if `..`
+/// leads above the folder that `directory` is relative to.
 pub(crate) fn relative_to(directory: &Utf8Path, path: &Utf8Path) -> Option<Utf8PathBuf> {
     let mut resolved = Utf8PathBuf::new();
     for component in directory.join(path).components() {
@@ -27,20 +27,20 @@ pub(crate) fn relative_to(directory: &Utf8Path, path: &Utf8Path) -> Option<Utf8P
     Some(resolved)
 }
 
-/// Returns the folder of a file, as the file's path is shown.
+/// Returns the folder of a file, relative to the workspace root.
 pub(crate) fn directory(source: &Source) -> &Utf8Path {
     source.path.parent().unwrap_or(Utf8Path::new(""))
 }
 
-/// Returns where a path that was not found was looked for.
-pub(crate) fn looked_for_from(source: &Source) -> String {
+/// Returns the help for a path that does not exist: the folder that the path is relative to.
+pub(crate) fn base_folder_help(source: &Source) -> String {
     format!(
         "the path is relative to {}, the folder of this file",
         quote(directory(source).as_str())
     )
 }
 
-/// Returns whether an error means that there is nothing at a path.
+/// Returns whether an error means that a path does not exist.
 pub(crate) fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),

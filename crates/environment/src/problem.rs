@@ -1,30 +1,30 @@
-//! What is wrong with a file, and where.
+//! Problems with files: the rule that a text breaks, its place, and the fix.
 
 use std::{fmt, ops::Range, sync::Arc};
 
 use crate::yaml::{Node, Source};
 
-/// One thing that is wrong, at its place in a file.
+/// A problem with a file, at its place.
 ///
-/// It displays as one line:
+/// Displays as one line:
 /// `environments/prod/environment.yaml:4:3: unknown key `adress`; did you mean `address`?`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The file. A secret that was written into it is masked here, so code that shows the text
-    /// shows no secret; offsets, lines and columns are those of the file.
+    /// The file. Secrets in its text are masked, so any code may show the text. Offsets, lines and
+    /// columns are those of the file.
     pub source: Arc<Source>,
-    /// The offending text, in bytes. Empty where something is missing.
+    /// The offending text, in bytes; empty if a text is missing.
     pub span: Range<usize>,
     /// What is wrong: a lower-case fragment.
     pub rule: String,
-    /// What to do about it: a lower-case fragment.
+    /// The fix: a lower-case fragment.
     pub help: Option<String>,
-    /// Whether it stops nothing by itself.
+    /// Whether the environment is usable anyway.
     pub is_warning: bool,
 }
 
 impl Problem {
-    /// Makes a problem with a value.
+    /// Returns a problem with a value.
     pub fn at(node: &Node, rule: impl Into<String>) -> Problem {
         Problem {
             source: Arc::clone(&node.source),
@@ -35,7 +35,7 @@ impl Problem {
         }
     }
 
-    /// Adds what to do about it.
+    /// Sets the fix.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Problem {
         self.help = Some(help.into());
@@ -77,22 +77,15 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// Everything that is wrong with an environment, in the order of its files and of the text in them.
-/// Never empty where it is returned.
+/// All problems with an environment, in the order of its files and of the text in each file. No
+/// function returns an empty list.
 ///
-/// It displays as one line for each.
+/// Displays as one line for each problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
-impl Problems {
-    /// Returns how many there are: `1 problem, 2 warnings`.
-    pub fn counted(&self) -> String {
-        counted(&self.0)
-    }
-}
-
-/// Returns how many problems there are, and how many warnings beside them: `1 problem, 2 warnings`.
-pub fn counted<'a>(problems: impl IntoIterator<Item = &'a Problem>) -> String {
+/// Returns the number of problems and of warnings: `1 problem, 2 warnings`.
+pub fn count_problems<'a>(problems: impl IntoIterator<Item = &'a Problem>) -> String {
     let (warnings, problems): (Vec<&Problem>, Vec<&Problem>) =
         problems.into_iter().partition(|problem| problem.is_warning);
     let problems = count(problems.len(), "problem");
@@ -116,7 +109,7 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Returns a number of things in words: `1 tag`, `2 tags`, `2 registries`.
+/// Returns a number with its noun: `1 tag`, `2 tags`, `2 registries`.
 pub fn count(number: usize, thing: &str) -> String {
     match (number, thing.strip_suffix('y')) {
         (1, _) => format!("1 {thing}"),
@@ -125,16 +118,22 @@ pub fn count(number: usize, thing: &str) -> String {
     }
 }
 
-/// Returns a number of things with its verb: `1 tag is`, `2 tags are`.
-pub fn count_are(number: usize, thing: &str) -> String {
+/// Returns a number with its noun and verb: `1 tag is`, `2 tags are`.
+pub fn count_with_verb(number: usize, thing: &str) -> String {
     let verb = if number == 1 { "is" } else { "are" };
     format!("{} {verb}", count(number, thing))
 }
 
-/// Quotes text from a file within a message: on one line and not too long.
+/// Quotes each name and joins them: `` `a`, `b` `` with the separator `, `.
+pub(crate) fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>, separator: &str) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    names.join(separator)
+}
+
+/// Quotes text from a file for a message: on one line, cut after 60 characters.
 pub fn quote(text: &str) -> String {
     const LONGEST: usize = 60;
-    // A secret that was cut is hard to recognise.
+    // Before the cut: part of a secret would not be recognised.
     let text = redaction::run().mask(text);
     let mut line: String = text
         .chars()

@@ -1,42 +1,40 @@
-//! What an environment requires to have happened elsewhere before a deploy: `requires`.
+//! The key `requires`: a deploy to a different environment that must succeed first.
 
 use std::time::Duration;
 
 use crate::keys::Key;
 use crate::problem::{Problem, quote};
-use crate::read::{Read, Reader, field};
+use crate::read::{Read, Reader, read_field};
 use crate::yaml::Node;
 
-/// A deploy that must have succeeded before: of the same lock, to another environment.
+/// A deploy of the same lock to a different environment, which must have succeeded first.
 #[derive(Debug, Clone)]
 pub struct Requirement {
-    /// The other environment's name. Whether there is one has not been checked.
+    /// The name of that environment. Whether the environment exists has not been checked.
     pub environment: String,
-    /// How long ago that must have been at least; any time will do where nothing is said.
+    /// The minimum age of that deploy; `None` means any age.
     pub minimum_age: Option<Duration>,
-    /// Where it is written.
-    pub written: Node,
+    /// The node with the name, for messages.
+    pub node: Node,
 }
 
 impl Read for Requirement {
     fn read(key: &Key, node: Option<&Node>, reader: &mut Reader<'_>) -> Option<Requirement> {
         let node = node?;
-        let written = match node.as_mapping() {
+        let name = match node.as_mapping() {
             None => node,
             Some(keys) => keys.get("environment")?,
         };
-        let environment = written.text()?;
+        let environment = name.text()?;
         if environment == reader.name {
             let rule = format!("{} requires itself", quote(environment));
             let help = "name the environment on which releases are tried first";
-            reader
-                .findings
-                .add(Problem::at(written, rule).with_help(help));
+            reader.findings.add(Problem::at(name, rule).with_help(help));
         }
         Some(Requirement {
             environment: environment.to_owned(),
-            minimum_age: field("minimum-age", key, Some(node), reader)?,
-            written: written.clone(),
+            minimum_age: read_field("minimum-age", key, Some(node), reader)?,
+            node: name.clone(),
         })
     }
 }
@@ -47,7 +45,7 @@ mod tests {
     use crate::load::tests::{GOOD, PROD, Workspace};
 
     #[test]
-    fn a_name_alone_and_a_name_with_an_age_are_understood() {
+    fn a_name_alone_and_a_name_with_an_age_are_read() {
         for (text, age) in [
             ("requires: staging\n", None),
             ("requires: { environment: staging }\n", None),
@@ -69,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_requirement_says_what_one_is() {
+    fn an_invalid_requirement_is_refused() {
         for (text, expected) in [
             (
                 "requires: [staging]\n",

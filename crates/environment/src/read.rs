@@ -1,7 +1,7 @@
-//! Reads the values of a merged document into structs, whose fields have the names of the keys.
+//! Reads the values of a merged document into structs. A field has the name of its key.
 //!
-//! Every file has been checked before against the table of keys. A value that is wrong there has
-//! been noted; it reads as nothing.
+//! Every file has already been checked against the table of keys. A value with a known problem
+//! reads as `None`, without a second problem.
 
 use std::time::Duration;
 
@@ -9,64 +9,65 @@ use camino::{Utf8Path, Utf8PathBuf};
 use semver::Version;
 
 use crate::{
+    duration::parse_duration,
     findings::Findings,
     keys::Key,
     paths,
-    span::span,
     yaml::{Mapping, Node},
 };
 
-/// What values are read with.
+/// The context for reading values.
 pub(crate) struct Reader<'a> {
     /// The workspace root.
     pub(crate) root: &'a Utf8Path,
-    /// The environment's name.
+    /// The name of the environment.
     pub(crate) name: &'a str,
-    /// The whole document.
+    /// The whole merged document.
     pub(crate) merged: &'a Node,
-    /// Where a rule that concerns several keys notes what is wrong.
+    /// Receives the problems that only a rule about several keys finds.
     pub(crate) findings: &'a mut Findings,
 }
 
 impl Reader<'_> {
-    /// Returns the path that a value means, read from the folder of the file that it is in.
+    /// Resolves the path in a value, relative to the folder of the file that contains the value.
     pub(crate) fn path(&self, node: &Node) -> Option<Utf8PathBuf> {
         let written = Utf8Path::new(node.text()?);
         let directory = paths::directory(&node.source);
         Some(match paths::relative_to(directory, written) {
             Some(path) => self.root.join(path),
-            // It leads above the workspace, where only the operating system knows what `..` is.
+            // The path leads above the workspace root. The operating system resolves its `..`.
             None => self.root.join(directory).join(written),
         })
     }
 }
 
-/// What the value of a key is read as.
+/// A type that the value of a key can be read as.
 pub(crate) trait Read: Sized {
-    /// Reads the value of a key, or its default if it is not written; none if that is impossible.
+    /// Reads the value of a key, or its default if `node` is `None`. Returns `None` if the value is
+    /// invalid, or missing without a default.
     fn read(key: &Key, node: Option<&Node>, reader: &mut Reader<'_>) -> Option<Self>;
 }
 
-/// Makes a struct each of whose fields is read from the key of its name, with hyphens for
-/// underscores. A field whose name is not a key reads the same mapping as its struct. The fields
-/// after `others` are not of the document, and begin empty.
+/// Defines a struct and how it is read: each field from the key of the same name, with hyphens for
+/// underscores. A field without a key of that name reads the mapping of the struct itself. The
+/// fields in `computed` are not read from the document; they get the default of their type.
 macro_rules! keyed {
     (
         $(#[$about:meta])*
         pub struct $name:ident {
             $($(#[$doc:meta])* pub $field:ident: $type:ty,)*
         }
-        $(others { $($(#[$other_doc:meta])* pub $other:ident: $other_type:ty,)* })?
+        $(computed { $($(#[$computed_doc:meta])* pub $computed:ident: $computed_type:ty,)* })?
     ) => {
         $(#[$about])*
         pub struct $name {
             $($(#[$doc])* pub $field: $type,)*
-            $($($(#[$other_doc])* pub $other: $other_type,)*)?
+            $($($(#[$computed_doc])* pub $computed: $computed_type,)*)?
         }
 
         #[cfg(test)]
         impl $name {
-            /// The names of the fields that are read.
+            /// The names of the fields that are read from the document.
             pub(crate) const FIELDS: &[&str] = &[$(stringify!($field)),*];
         }
 
@@ -76,9 +77,9 @@ macro_rules! keyed {
                 node: Option<&$crate::yaml::Node>,
                 reader: &mut $crate::read::Reader<'_>,
             ) -> Option<$name> {
-                $(let $field = $crate::read::field(stringify!($field), key, node, reader);)*
-                // All have been read before the first that is missing ends it.
-                Some($name { $($field: $field?,)* $($($other: Default::default(),)*)? })
+                $(let $field = $crate::read::read_field(stringify!($field), key, node, reader);)*
+                // Read all fields before the first `?`, so every problem is found.
+                Some($name { $($field: $field?,)* $($($computed: Default::default(),)*)? })
             }
         }
     };
@@ -86,7 +87,7 @@ macro_rules! keyed {
 pub(crate) use keyed;
 
 /// Reads a field of a struct.
-pub(crate) fn field<T: Read>(
+pub(crate) fn read_field<T: Read>(
     name: &str,
     key: &Key,
     node: Option<&Node>,
@@ -101,7 +102,7 @@ pub(crate) fn field<T: Read>(
 
 impl<T: Read> Read for Option<T> {
     fn read(key: &Key, node: Option<&Node>, reader: &mut Reader<'_>) -> Option<Option<T>> {
-        // A mapping from which everything was removed says nothing.
+        // `null` may have removed all keys of a mapping. It then counts as not set.
         match node.filter(|node| !node.as_mapping().is_some_and(Mapping::is_empty)) {
             Some(node) => T::read(key, Some(node), reader).map(Some),
             None => Some(None),
@@ -110,7 +111,7 @@ impl<T: Read> Read for Option<T> {
 }
 
 impl Read for bool {
-    /// Reads `true`, or the first of the words that the key has.
+    /// Reads `true`, or the first of the key's words, as true.
     fn read(key: &Key, node: Option<&Node>, _: &mut Reader<'_>) -> Option<bool> {
         let text = node.and_then(Node::text).unwrap_or_default();
         let words = key.rule.iter().flat_map(|rule| rule.values.first());
@@ -139,7 +140,7 @@ impl Read for Version {
 
 impl Read for Duration {
     fn read(_: &Key, node: Option<&Node>, _: &mut Reader<'_>) -> Option<Duration> {
-        span(node?.text()?)
+        parse_duration(node?.text()?)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Writes the first `environment.yaml` of a new environment.
+//! Creates the text of `environment.yaml` for a new environment.
 
 use semver::Version;
 
@@ -6,23 +6,23 @@ use crate::grammar::Fault;
 use crate::keys::kind::{self, Kind};
 use crate::{error::Error, grammar, problem::quote, yaml};
 
-/// What may be answered about a new environment.
+/// A question about a new environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
     /// The registry's address.
     Registry,
-    /// The path below it.
+    /// The project: the path below the registry's address.
     Project,
-    /// Where clients find the cluster.
+    /// The external address of the API server.
     ExternalAddress,
-    /// The first machine.
+    /// The address of the first controller.
     Host,
-    /// The user of its SSH login.
+    /// The SSH user of the first controller.
     User,
 }
 
 impl Question {
-    /// Returns an answer that is an example.
+    /// Returns an example of an answer, for the environment `name`.
     pub fn example(self, name: &str) -> String {
         match self {
             Self::Registry => format!("registry.{name}.example.com:5000"),
@@ -37,13 +37,14 @@ impl Question {
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Answer`] if it cannot be one.
+    /// Returns [`Error::Answer`] if the answer is not valid.
     pub fn check(self, answer: &str) -> Result<(), Error> {
-        // As `check` does it: no node pulls from these, so a name without a dot is fine.
+        // The same rule as for `config`. A name without a dot is allowed, because nodes do not pull
+        // images from these addresses.
         let host = |kind| match kind::host(kind, answer) {
             None => Ok(()),
             Some(fault) => Err(Fault {
-                rule: fault.is,
+                rule: fault.description,
                 help: Some(fault.help),
             }),
         };
@@ -57,10 +58,10 @@ impl Question {
             Self::User => Err(Fault::new(format!("{} is not a user", quote(answer)))),
         };
         checked.map_err(|fault| {
-            // The question says already what it is.
+            // The error already names the question.
             let rule = ["the address ", "the project "]
                 .iter()
-                .find_map(|what| fault.rule.strip_prefix(what))
+                .find_map(|subject| fault.rule.strip_prefix(subject))
                 .unwrap_or(&fault.rule);
             Error::Answer {
                 question: self.to_string(),
@@ -85,15 +86,15 @@ impl std::fmt::Display for Question {
     }
 }
 
-/// Returns the text of a new, commented `environment.yaml`, which loads as it is.
+/// Returns the text of a new `environment.yaml` with comments. The environment loads unchanged.
 ///
-/// With `has_parent` it inherits from `environments/base.yaml`, which the caller knows to be there.
-/// What `answer` does not know is an example, with the name in it.
+/// With `has_parent`, it inherits from `environments/base.yaml`, which must exist. If `answer`
+/// returns nothing for a question, the text has an example.
 ///
 /// # Errors
 ///
-/// Returns [`Error::Name`] if this cannot be the name of an environment, and [`Error::Answer`] for
-/// a wrong answer.
+/// Returns [`Error::Name`] if the name is not valid, and [`Error::Answer`] if an answer is not
+/// valid.
 pub fn scaffold(
     name: &str,
     release: &Version,
@@ -106,7 +107,7 @@ pub fn scaffold(
             return Ok(question.example(name));
         };
         question.check(&answer)?;
-        // An IPv4 address is a string for every reader, though it begins as a number.
+        // `Node::string` would quote an IPv4 address, although all readers read it as a string.
         match answer.parse::<std::net::Ipv4Addr>() {
             Ok(_) => Ok(answer),
             Err(_) => Ok(yaml::emit(&yaml::Node::string(answer))
@@ -120,7 +121,7 @@ pub fn scaffold(
     let host = answered(Question::Host)?;
     let user = answered(Question::User)?;
     let variable = name.to_uppercase().replace('-', "_");
-    // A variable's name cannot begin with a digit.
+    // The name of a variable cannot begin with a digit.
     let variable = if variable.starts_with(|c: char| c.is_ascii_digit()) {
         format!("REGISTRY_{variable}")
     } else {
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_loads_with_and_without_a_parent() {
+    fn a_new_environment_loads_with_and_without_a_parent() {
         let release = Version::new(4, 1, 5);
         let alone = loaded(
             "prod",
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_settings_in_comments_are_right_too() {
+    fn commented_out_settings_are_valid() {
         for name in ["eu-1", "1-eu"] {
             let text = scaffold(name, &Version::new(4, 1, 5), false, |_| None)
                 .unwrap()
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_would_not_load_is_refused() {
+    fn an_invalid_name_is_refused() {
         for name in ["Prod", "../prod", ""] {
             let result = scaffold(name, &Version::new(4, 1, 5), false, |_| None);
             assert!(matches!(result, Err(Error::Name { .. })), "{name}");
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_read_as_they_were_given() {
+    fn answers_are_read_back_unchanged() {
         let address = |environment: &Environment| {
             let server = environment.config.get("apiServer").unwrap();
             server
@@ -286,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_take_the_place_of_examples_and_are_checked() {
+    fn answers_replace_examples_and_are_checked() {
         let release = Version::new(4, 1, 5);
         let answer = |question| {
             let text = match question {

@@ -1,13 +1,12 @@
-//! A YAML document tree that remembers where each value was written, and how.
+//! A tree of a YAML document that keeps the place and the notation of each value.
 //!
-//! Reading into typed values and writing them again would change what people wrote: `1.10` becomes
-//! `1.1`, `0755` another number, `on` a boolean for one reader and a string for the next. Here a
-//! scalar is the text that is in the file together with its style. [`parse()`] builds the tree,
-//! [`emit()`] writes it in block style, and code that reads the result sees the same values as in
-//! the original. Values made in code by [`Node::string`] and its siblings are quoted wherever a
-//! reader of YAML 1.1 or 1.2 would take them for anything but that string.
+//! Parsing into typed values and writing them again would change a file: `1.10` becomes `1.1`,
+//! `0755` becomes a different number, and YAML versions disagree whether `on` is a boolean. Here a
+//! scalar is its text in the file, together with its style. [`parse()`] builds the tree and
+//! [`emit()`] writes it in block style with the same values. [`Node::string`] quotes a text that a
+//! reader of YAML 1.1 or 1.2 would not read as that string.
 //!
-//! Anchors, aliases and merge keys are resolved while reading. Comments are not kept.
+//! [`parse()`] resolves anchors, aliases and merge keys. It drops comments.
 
 mod emit;
 mod mapping;
@@ -22,5 +21,5 @@ pub use mapping::Mapping;
 pub use node::{Node, Value};
 pub use parse::parse;
 pub use scalar::{Scalar, Style};
-pub(crate) use source::BYTE_ORDER_MARK;
+pub(crate) use source::{BYTE_ORDER_MARK, without_byte_order_mark};
 pub use source::{Position, Source};

@@ -87,7 +87,7 @@ impl Walk<'_> {
                 },
                 None if is_left_to_others(&path) => {}
                 // It may have any key, but one that resembles a known one is probably a slip.
-                None if key.is_open()
+                None if key.allows_unknown_keys()
                     && nearest(text, key.fields.iter().map(|(name, _)| name.as_str()))
                         .is_none() => {}
                 None => self.unknown(key, name, value, &path),
@@ -104,13 +104,14 @@ impl Walk<'_> {
             if is_written_secret {
                 self.add_secret(node);
             }
-            if let Some(fault) = keys::fault(rule, node) {
+            if let Some(fault) = keys::config_value_fault(rule, node) {
                 let problem = if is_written_secret {
                     // Neither the value nor its fix, which may repeat it.
                     Problem::at(node, format!("`{path}` has an invalid value"))
                         .with_help("write `{ $env: NAME }` or `{ $file: path }` in its place")
                 } else {
-                    Problem::at(node, format!("`{path}` is {}", fault.is)).with_help(fault.help)
+                    Problem::at(node, format!("`{path}` is {}", fault.description))
+                        .with_help(fault.help)
                 };
                 match fault.is_warning {
                     true => self.notes.warn(problem),
@@ -161,7 +162,7 @@ impl Walk<'_> {
         };
         let text = node.text().filter(|_| !rule.is_secret);
         for caution in &rule.cautions {
-            if !caution.is_about(text, &release)
+            if !caution.applies_to(text, &release)
                 || !self.mentioned.insert(format!("{path} {}", caution.what))
             {
                 continue;
@@ -195,7 +196,7 @@ impl Walk<'_> {
     /// Returns the release and the rule of a key, if the release does not know it.
     fn unaware<'key>(&self, key: &'key Key) -> Option<(Version, &'key Rule)> {
         let (release, rule) = (self.release.as_ref()?, key.rule.as_ref()?);
-        (!rule.is_known_to(release)).then(|| (release.clone(), rule))
+        (!rule.is_in(release)).then(|| (release.clone(), rule))
     }
 
     fn unknown(&mut self, parent: &Key, name: &Node, value: &Node, path: &str) {

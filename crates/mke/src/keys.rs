@@ -39,7 +39,11 @@ mod tests {
                             text: default.clone(),
                         }))
                         .unwrap();
-                    assert_eq!(environment::keys::fault(rule, &node), None, "{path}");
+                    assert_eq!(
+                        environment::keys::config_value_fault(rule, &node),
+                        None,
+                        "{path}"
+                    );
                 }
             }
             for (name, key) in &key.fields {

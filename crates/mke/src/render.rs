@@ -107,7 +107,7 @@ pub fn resolve(
 ) -> Result<Resolved, Problems> {
     // What is checked, and so may be repeated in a message, are the references, not their values.
     let (document, _) = document(environment, registry, release)?;
-    let (document, secrets) = environment::resolve(document, read)?;
+    let (document, secrets) = environment::resolve_references(document, read)?;
     Ok(Resolved {
         text: text(environment, &document).into(),
         secrets,
@@ -162,7 +162,7 @@ fn document(
     if !problems.is_empty() {
         problems.extend(near_misses);
         let mut problems = in_order(problems, environment);
-        secrets.cover(&mut problems.0);
+        secrets.mask(&mut problems.0);
         return Err(problems);
     }
     let document = Node::mapping([

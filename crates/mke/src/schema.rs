@@ -12,7 +12,7 @@ pub fn schema() -> String {
 /// Returns the page, in Markdown.
 pub fn reference() -> String {
     let rules = RULES.map(|(_, name)| name);
-    environment::keys::reference(&KEYS, &rules, &["version", "airgap.enabled"])
+    environment::keys::reference_page(&KEYS, &rules, &["version", "airgap.enabled"])
 }
 
 #[cfg(test)]

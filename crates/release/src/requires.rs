@@ -166,7 +166,7 @@ pub(crate) fn check(workspace: &Workspace, environment: &Environment) -> Result<
         return Ok(());
     }
     let rule = format!("environment not found: `{}`", requirement.environment);
-    let problem = Problem::at(&requirement.written, rule);
+    let problem = Problem::at(&requirement.node, rule);
     let others = known
         .iter()
         .map(String::as_str)

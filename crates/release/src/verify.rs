@@ -211,7 +211,7 @@ fn report_end(context: &Context<'_>, artifacts: usize, findings: &[Finding]) {
     let what = match findings {
         [] => format!(
             "{} served to nodes",
-            environment::count_are(artifacts, "artifact")
+            environment::count_with_verb(artifacts, "artifact")
         ),
         _ => format!(
             "findings in {}",

@@ -75,7 +75,7 @@ pub(super) fn piece(text: &str) -> Result<String, String> {
 
 /// Parses an interval such as `5m`, in the form that environments use.
 pub(super) fn interval(text: &str) -> Result<std::time::Duration, String> {
-    environment::span(text).ok_or_else(|| {
+    environment::parse_duration(text).ok_or_else(|| {
         "write an interval such as 30s, 5m or 1h; the environment goes before `--watch`".to_owned()
     })
 }

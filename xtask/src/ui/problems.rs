@@ -40,6 +40,6 @@ pub(super) fn render<'a>(
         text.push_str(&renderer.render(&[group]).to_string());
         text.push_str("\n\n");
     }
-    text.push_str(&format!("{}\n", environment::counted(problems)));
+    text.push_str(&format!("{}\n", environment::count_problems(problems)));
     text
 }

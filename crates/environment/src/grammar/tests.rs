@@ -1,4 +1,4 @@
-//! Tables of what is accepted, what is not, and what is said about it.
+//! Accepted texts, and refused texts with their messages.
 
 use super::*;
 
@@ -100,7 +100,7 @@ fn addresses() {
                 "the host `Registry.example.com` has upper-case letters",
                 Some("write `registry.example.com`"),
             ),
-            // In lower case it would be none either.
+            // The lower-case form is not a host name either.
             (
                 "My_registry.example.com",
                 "the host `My_registry.example.com` is not a host name",

@@ -1,5 +1,5 @@
-//! Reads a table as spreadsheets write it: separated by commas, semicolons or tabs, with or without
-//! quotes.
+//! Parses CSV tables as spreadsheets write them: separated by commas, semicolons or tabs, with or
+//! without quotes.
 
 use std::{ops::Range, sync::Arc};
 
@@ -11,7 +11,8 @@ use crate::{
 /// Returns a mapping from column to cell for each line below the header.
 ///
 /// # Errors
-/// Everything that is wrong with the table.
+///
+/// Returns all problems with the table.
 pub(super) fn rows(source: &Arc<Source>) -> Result<Vec<Node>, Vec<Problem>> {
     let problems = unclosed_quotes(source);
     if !problems.is_empty() {
@@ -32,7 +33,7 @@ pub(super) fn rows(source: &Arc<Source>) -> Result<Vec<Node>, Vec<Problem>> {
         let Ok(record) = record else { continue };
         let place = layout.place(source, &record);
         let mut cells = cells(source, &record, &place);
-        // A spreadsheet writes every line as long as its longest.
+        // Spreadsheets pad every line with empty cells to the same length.
         while cells.last().is_some_and(|cell| text(cell).is_empty()) {
             cells.pop();
         }
@@ -76,7 +77,7 @@ pub(super) fn rows(source: &Arc<Source>) -> Result<Vec<Node>, Vec<Problem>> {
         }
         let mut row = Mapping::new();
         for (column, cell) in columns.iter().zip(cells) {
-            // A cell without text says nothing.
+            // An empty cell does not set the column.
             if cell.text() != Some("") {
                 row.insert(column.clone(), cell);
             }
@@ -98,16 +99,16 @@ fn text(node: &Node) -> &str {
     node.text().unwrap_or_default()
 }
 
-/// How the lines of a table are cut into cells.
+/// The format of a table.
 struct Layout {
     delimiter: u8,
-    /// Where the first line of the table begins.
+    /// The offset of the first line of the table.
     start: usize,
 }
 
 impl Layout {
-    /// Finds the delimiter: the one that the first line names as `sep=;`, or the most frequent one
-    /// of the header.
+    /// Detects the format. The delimiter is set by a first line such as `sep=;`. Otherwise it is
+    /// the most frequent delimiter of the header.
     fn of(text: &str) -> Self {
         let mut start = 0;
         for line in text.split_inclusive('\n') {
@@ -119,17 +120,17 @@ impl Layout {
                 };
             }
             if !content.trim().is_empty() && !content.starts_with('#') {
-                let mut inside = false;
-                let outside: Vec<u8> = content
+                let mut is_quoted = false;
+                let unquoted: Vec<u8> = content
                     .bytes()
                     .filter(|&byte| {
-                        inside ^= byte == b'"';
-                        !inside
+                        is_quoted ^= byte == b'"';
+                        !is_quoted
                     })
                     .collect();
                 let count =
-                    |delimiter: u8| outside.iter().filter(|&&byte| byte == delimiter).count();
-                // The last of equals wins, so a header of one column is separated by commas.
+                    |delimiter: u8| unquoted.iter().filter(|&&byte| byte == delimiter).count();
+                // `max_by_key` returns the last maximum: the comma, for a header of one column.
                 let delimiter = [b'\t', b';', b',']
                     .into_iter()
                     .max_by_key(|&byte| count(byte));
@@ -155,12 +156,12 @@ impl Layout {
         }
     }
 
-    /// Returns where a record is in its file.
+    /// Returns the span of a record in its file.
     fn place(&self, source: &Source, record: &csv::StringRecord) -> Range<usize> {
         let read = record
             .position()
             .map_or(0, |position| usize::try_from(position.byte()).unwrap_or(0));
-        // The reader counts the line breaks and remarks before a record to it.
+        // The reader's position is before the blank lines and comments that precede a record.
         let mut start = (self.start + read).min(source.text.len());
         loop {
             let rest = &source.text[start..];
@@ -174,8 +175,8 @@ impl Layout {
     }
 }
 
-/// Finds the quotes that are not closed on their line. The next quote would close them, and hide
-/// the lines between.
+/// Finds quotes that are not closed on their line. The parser would read up to the next quote, and
+/// the lines between would become part of one cell.
 fn unclosed_quotes(source: &Arc<Source>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut start = 0;
@@ -184,55 +185,52 @@ fn unclosed_quotes(source: &Arc<Source>) -> Vec<Problem> {
         if !content.starts_with('#')
             && let Some(open) = open_quote(content)
         {
-            problems.push(
-                Problem {
-                    source: Arc::clone(source),
-                    span: start + open..start + content.len(),
-                    rule: "this quote is not closed on its line".to_owned(),
-                    help: None,
-                    is_warning: false,
-                }
-                .with_help("write `\"` after the value as well, or remove this one"),
-            );
+            problems.push(Problem {
+                source: Arc::clone(source),
+                span: start + open..start + content.len(),
+                rule: "this quote is not closed on its line".to_owned(),
+                help: Some("write `\"` after the value as well, or remove this one".to_owned()),
+                is_warning: false,
+            });
         }
         start += line.len();
     }
     problems
 }
 
-/// Returns where the quote begins that a line does not close. A quote counts only at the beginning
-/// of a cell.
+/// Returns the place of a quote that is not closed on its line. Only a quote at the start of a cell
+/// counts.
 fn open_quote(line: &str) -> Option<usize> {
-    let (mut begin, mut closed) = (0, 0);
+    let (mut opened_at, mut closed_at) = (0, 0);
     let mut is_open = false;
-    let mut is_beginning = true;
+    let mut is_cell_start = true;
     for (at, byte) in line.bytes().enumerate() {
         match (is_open, byte) {
-            (true, b'"') => (is_open, closed) = (false, at + 1),
-            (false, b'"') if is_beginning => (is_open, begin) = (true, at),
+            (true, b'"') => (is_open, closed_at) = (false, at + 1),
+            (false, b'"') if is_cell_start => (is_open, opened_at) = (true, at),
             // A doubled quote is a character of the quoted cell.
-            (false, b'"') if at == closed => is_open = true,
+            (false, b'"') if at == closed_at => is_open = true,
             _ => {}
         }
-        is_beginning = !is_open && matches!(byte, b',' | b';' | b'\t');
+        is_cell_start = !is_open && matches!(byte, b',' | b';' | b'\t');
     }
-    is_open.then_some(begin)
+    is_open.then_some(opened_at)
 }
 
-/// Returns the cells of a record as texts without the blanks around them, each at its place. Where
-/// quotes are used, that is the whole line.
+/// Returns the cells of a record as strings, without surrounding blanks. Each has its place; if the
+/// line contains quotes, the place is the whole line.
 fn cells(source: &Arc<Source>, record: &csv::StringRecord, place: &Range<usize>) -> Vec<Node> {
-    let is_plain = !source.text[place.clone()].contains('"');
+    let has_quotes = source.text[place.clone()].contains('"');
     let mut start = place.start;
     record
         .iter()
         .map(|field| {
-            let span = match is_plain {
-                true => {
+            let span = match has_quotes {
+                true => place.clone(),
+                false => {
                     let begin = start + (field.len() - field.trim_start().len());
                     begin..begin + field.trim().len()
                 }
-                false => place.clone(),
             };
             start += field.len() + 1;
             Node {
@@ -275,7 +273,7 @@ mod tests {
 
     // case 7.11
     #[test]
-    fn the_delimiter_is_the_one_of_the_header() {
+    fn the_header_determines_the_delimiter() {
         let expected = "2: address=10.0.0.1 role=worker user=root";
         for text in [
             "address,role,user\n10.0.0.1,worker,root\n",
@@ -307,7 +305,7 @@ mod tests {
 
     // case 7.11
     #[test]
-    fn an_unclosed_quote_is_named_where_it_begins() {
+    fn an_unclosed_quote_is_reported_at_its_place() {
         let open = |line: usize, column: usize| {
             format!(
                 "hosts.csv:{line}:{column}: this quote is not closed on its line; \
@@ -323,7 +321,7 @@ mod tests {
             open(2, 10)
         );
         assert_eq!(shown("address,role\n10.0.0.1,\"a \"\"b\n"), open(2, 10),);
-        // A quote within a cell is a character like any other.
+        // A quote within a cell is an ordinary character.
         assert_eq!(
             shown("address,note\n10.0.0.1,5\" disk\n# \"x\n10.0.0.2,\"a \"\"b\"\"\""),
             "2: address=10.0.0.1 note=5\" disk\n4: address=10.0.0.2 note=a \"b\""

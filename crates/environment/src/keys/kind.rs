@@ -1,8 +1,8 @@
-//! What a value can be, and what is wrong with one that is something else.
+//! The types of values, and the check of a value against its type.
 //!
-//! `mkectl` reads YAML 1.1 and hands the values on as JSON. A plain `1.10` is therefore a number
-//! wherever it is. A text that would arrive as something else is refused here; a word that readers
-//! disagree on is warned of.
+//! `mkectl` reads YAML 1.1 and passes the values on as JSON. An unquoted `1.10` therefore arrives
+//! as a number. The check refuses a string that would arrive as a different type. It warns of a
+//! word that YAML 1.1 and YAML 1.2 read differently.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,10 +10,10 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::{Key, Rule};
-use crate::grammar;
+use crate::duration::parse_duration;
+use crate::grammar::{self, without_brackets};
 use crate::nearest::nearest;
-use crate::problem::quote;
-use crate::span::span;
+use crate::problem::{quote, quoted_list};
 use crate::yaml::{Node, Scalar, Style};
 
 /// The type of a value.
@@ -22,87 +22,86 @@ use crate::yaml::{Node, Scalar, Style};
 pub enum Kind {
     /// `true` or `false`.
     Boolean,
-    /// A whole number.
+    /// An integer.
     Integer,
     /// A TCP or UDP port.
     Port,
-    /// Two ports with a hyphen between them.
+    /// The first and the last port, separated by a hyphen.
     PortRange,
     /// Any string.
     Text,
     /// A list of strings.
     Texts,
-    /// A duration as Go writes it, such as `1m30s`.
+    /// A duration in Go's syntax, such as `1m30s`.
     Duration,
-    /// An amount as Kubernetes writes it, such as `500Mi`.
+    /// A Kubernetes quantity, such as `500Mi`.
     Quantity,
     /// A number of bytes with its unit, such as `8GB`.
     Size,
-    /// A range of addresses, or two with a comma between them.
+    /// One or more CIDR blocks, separated by commas.
     Cidr,
     /// An IP address or a host name.
     Address,
-    /// An address with an optional port.
+    /// An IP address or a host name, with an optional port.
     Host,
-    /// An address with a scheme.
+    /// A URL with a scheme.
     Url,
-    /// A certificate or key in PEM.
+    /// A certificate or key in PEM format.
     Pem,
     /// A mapping with any keys.
     Map,
-    /// A list of anything.
+    /// A list with items of any type.
     List,
-    /// An address with the length of its network's prefix, such as `172.16.0.100/16`.
+    /// An IP address with the prefix length of its network, such as `172.16.0.100/16`.
     Interface,
-    /// A path that ends in `/k0s`.
+    /// An absolute path that ends in `/k0s`.
     K0sFolder,
-    /// Anything.
+    /// A value of any type.
     Any,
-    /// The path of a file or folder, relative to the file that names it.
+    /// The path of a file or folder, relative to the file that contains it.
     Path,
     /// A release, such as `v4.1.5`.
     Release,
     /// The address of a registry, with an optional port.
     RegistryAddress,
-    /// A path in a registry.
+    /// The path of a project in a registry.
     Project,
     /// A version of MKE 3.
     Mke3Version,
     /// The name of an environment.
     EnvironmentName,
-    /// The name of environment variables.
+    /// The name of an environment variable, or the prefix of two.
     Variable,
     /// A duration with one unit, such as `90m`.
-    Span,
-    /// One of a few words.
+    OneUnitDuration,
+    /// One of the words in [`Rule::values`].
     Word,
-    /// A list of strings, whatever type YAML gives them.
+    /// A list of single values, which are read as strings even if YAML reads them as numbers.
     Words,
 }
 
-/// What is wrong with a value.
+/// A problem with a value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// What the value is, to follow `is`.
-    pub is: String,
-    /// What to do about it.
+    /// A description of the value that follows the word `is`: `a list, not a mapping`.
+    pub description: String,
+    /// The fix.
     pub help: String,
-    /// Whether some readers take it for what was meant.
+    /// Whether some YAML readers accept the value.
     pub is_warning: bool,
 }
 
-/// Returns what is wrong with a value, if something is. A null is valid everywhere: it means no
-/// value.
-pub fn fault(rule: &Rule, node: &Node) -> Option<Fault> {
+/// Checks a value below `config` against its rule. A null is always valid: it removes the key.
+pub fn config_value_fault(rule: &Rule, node: &Node) -> Option<Fault> {
     if node.is_null() {
         return None;
     }
     if crate::reference(node).is_some() {
-        let becomes_right = !matches!(
+        let can_be_string = !matches!(
             rule.kind,
             Kind::Boolean | Kind::Integer | Kind::Port | Kind::Map | Kind::List | Kind::Texts
         );
-        return (!becomes_right).then(|| {
+        return (!can_be_string).then(|| {
             Fault::new(
                 "a reference, which becomes a string; a different type is expected here",
                 "write the value itself: it is not a secret",
@@ -112,8 +111,8 @@ pub fn fault(rule: &Rule, node: &Node) -> Option<Fault> {
     match rule.kind {
         Kind::Any => None,
         Kind::Map => (node.as_mapping().is_none()).then(|| {
-            let is = format!("{}, not a mapping", node.kind());
-            Fault::new(is, "write keys below it")
+            let description = format!("{}, not a mapping", node.kind());
+            Fault::new(description, "write keys below it")
         }),
         Kind::List | Kind::Texts => match node.as_sequence() {
             None => Some(Fault::new(
@@ -123,33 +122,34 @@ pub fn fault(rule: &Rule, node: &Node) -> Option<Fault> {
             Some(items) if rule.kind == Kind::Texts => items
                 .iter()
                 .filter(|item| crate::reference(item).is_none())
-                .find_map(|item| scalar(item, text_fault)),
+                .find_map(|item| scalar(item, string_fault)),
             Some(_) => None,
         },
         Kind::Boolean => scalar(node, boolean),
         Kind::Integer => scalar(node, |value| integer(value, (rule.min, rule.max))),
-        Kind::Port => scalar(node, |value| match reading(value) {
-            Reading::Integer(1..=65535) => None,
-            Reading::Text if value.text.parse::<u16>().is_ok_and(|port| port > 0) => {
+        Kind::Port => scalar(node, |value| match scalar_type(value) {
+            ScalarType::Integer(1..=65535) => None,
+            ScalarType::String if value.text.parse::<u16>().is_ok_and(|port| port > 0) => {
                 Some(Fault::new(
                     format!("the text {}, not a number", quote(&value.text)),
                     "write it without quotes",
                 ))
             }
-            _ => Some(Fault::new(
-                format!("{}, not a port", quote(&value.text)),
+            _ => Some(Fault::quoting(
+                &value.text,
+                "not a port",
                 "a port is a number from 1 to 65535",
             )),
         }),
         _ => scalar(node, |value| {
-            text_or_quantity(rule.kind, value).or_else(|| one_of(rule, &value.text))
+            string_of_kind(rule.kind, value).or_else(|| allowed_value(rule, &value.text))
         }),
     }
 }
 
 impl Kind {
-    /// Returns what a value of this type is, for messages and the reference page.
-    pub(crate) fn what(self) -> &'static str {
+    /// Returns the name of the type with its article, for messages and the reference page.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Boolean => "a boolean",
             Kind::Integer => "an integer",
@@ -176,12 +176,12 @@ impl Kind {
             Kind::Mke3Version => "an MKE 3 version",
             Kind::EnvironmentName => "an environment name",
             Kind::Variable => "an environment variable name",
-            Kind::Span => "a duration",
+            Kind::OneUnitDuration => "a duration",
             Kind::Word => "a word",
         }
     }
 
-    /// Returns a value of this type, if its syntax is not obvious.
+    /// Returns an example of the type, if its syntax is not obvious.
     pub(crate) fn example(self) -> Option<&'static str> {
         match self {
             Kind::PortRange => Some("32768-35535"),
@@ -198,7 +198,7 @@ impl Kind {
             Kind::Project => Some("platform/mke"),
             Kind::Mke3Version => Some("3.8.2"),
             Kind::Variable => Some("PROD_REGISTRY"),
-            Kind::Span => Some("90m"),
+            Kind::OneUnitDuration => Some("90m"),
             Kind::Boolean
             | Kind::Texts
             | Kind::Words
@@ -217,15 +217,19 @@ impl Kind {
     }
 }
 
-/// Returns what is wrong with a value of `environment.yaml`, which has no references and is read by
-/// this crate alone.
-pub(crate) fn own_fault(key: &Key, path: &str, node: &Node) -> Option<grammar::Fault> {
+/// Checks a value of `environment.yaml` outside `config`. References are not allowed there, and
+/// only this crate reads the value.
+pub(crate) fn environment_value_fault(
+    key: &Key,
+    path: &str,
+    node: &Node,
+) -> Option<grammar::Fault> {
     let rule = key.rule.as_ref()?;
-    let is = |is: String| grammar::Fault {
-        rule: format!("`{path}` is {is}"),
+    let fault = |description: String| grammar::Fault {
+        rule: format!("`{path}` is {description}"),
         help: rule.help.clone(),
     };
-    let not = |what: &str| is(format!("{}, not {what}", node.kind()));
+    let wrong_type = |expected: &str| fault(format!("{}, not {expected}", node.kind()));
     let text = node.text().filter(|_| !node.is_null());
     match (rule.kind, text) {
         (Kind::Map, _) => node.as_mapping().is_none().then(|| {
@@ -234,36 +238,40 @@ pub(crate) fn own_fault(key: &Key, path: &str, node: &Node) -> Option<grammar::F
             let help = rule.help.clone().or(help);
             grammar::Fault {
                 help,
-                ..not(rule.kind.what())
+                ..wrong_type(rule.kind.name())
             }
         }),
         (Kind::Words, _) => {
             let Some(items) = node.as_sequence() else {
-                return Some(not("a list"));
+                return Some(wrong_type("a list"));
             };
             let wrong = items.iter().find(|item| item.as_scalar().is_none());
-            let is_short = rule.min.is_some() && items.is_empty();
+            let is_too_short = rule.min.is_some() && items.is_empty();
             match wrong {
-                Some(item) => Some(is(format!("a list with {} in it", item.kind()))),
-                None => is_short.then(|| is("empty".to_owned())),
+                Some(item) => Some(fault(format!("a list with {} in it", item.kind()))),
+                None => is_too_short.then(|| fault("empty".to_owned())),
             }
         }
         (Kind::Word, Some(text)) if rule.values.iter().any(|value| value == text) => None,
         (Kind::Word, Some(text)) if !rule.is_secret => {
-            let mut fault = is(format!("{}, not {}", quote(text), words(&rule.values)));
+            let mut fault = fault(format!(
+                "{}, not {}",
+                quote(text),
+                alternatives(&rule.values)
+            ));
             if let Some(nearest) = nearest(text, rule.values.iter().map(String::as_str)) {
                 fault.help = Some(format!("did you mean `{nearest}`?"));
             }
             Some(fault)
         }
-        (Kind::Word, _) if !key.fields.is_empty() => Some(not("a mapping")),
-        (Kind::Word, _) => Some(not(&words(&rule.values))),
+        (Kind::Word, _) if !key.fields.is_empty() => Some(wrong_type("a mapping")),
+        (Kind::Word, _) => Some(wrong_type(&alternatives(&rule.values))),
         (Kind::Path, Some("")) => {
             let help = "write a path, or remove the key".to_owned();
             let help = rule.help.clone().or(Some(help));
             Some(grammar::Fault {
                 help,
-                ..is("empty".to_owned())
+                ..fault("empty".to_owned())
             })
         }
         (Kind::Release, Some(text)) => grammar::release(text).err(),
@@ -271,51 +279,56 @@ pub(crate) fn own_fault(key: &Key, path: &str, node: &Node) -> Option<grammar::F
         (Kind::Project, Some(text)) => grammar::project(text).err(),
         (Kind::Mke3Version, Some(text)) => grammar::mke3_version(text).err(),
         (Kind::EnvironmentName, Some(text)) => {
-            let rule = format!("{} is not {}", quote(text), rule.kind.what());
-            let fault = grammar::Fault { rule, ..not("") };
-            grammar::environment_name(text).is_err().then_some(fault)
+            grammar::environment_name(text)
+                .is_err()
+                .then(|| grammar::Fault {
+                    rule: format!("{} is not {}", quote(text), rule.kind.name()),
+                    help: rule.help.clone(),
+                })
         }
         (Kind::Variable, _) => {
             (!text.is_some_and(grammar::is_variable_name)).then(|| grammar::Fault {
-                // Whatever this is, it may be a secret, and is not repeated.
-                rule: format!("this is not {}", rule.kind.what()),
+                // The value may be a secret, so the message does not repeat it.
+                rule: format!("this is not {}", rule.kind.name()),
                 help: (rule.help.as_ref())
                     .map(|help| format!("{help}, in capital letters, digits and underscores")),
             })
         }
-        (Kind::Span, Some(text)) => span(text).is_none().then(|| grammar::Fault {
-            rule: format!("`{path}` is not a duration"),
-            help: Some(
-                "write a number from 1 and a unit (`s`, `m`, `h` or `d`), such as `90m`".to_owned(),
-            ),
-        }),
-        (Kind::Boolean, Some(_)) => fault(rule, node).map(|fault| grammar::Fault {
-            help: Some(fault.help),
-            ..is(fault.is)
+        (Kind::OneUnitDuration, Some(text)) => {
+            parse_duration(text).is_none().then(|| grammar::Fault {
+                rule: format!("`{path}` is not a duration"),
+                help: Some(
+                    "write a number from 1 and a unit (`s`, `m`, `h` or `d`), such as `90m`"
+                        .to_owned(),
+                ),
+            })
+        }
+        (Kind::Boolean, Some(_)) => config_value_fault(rule, node).map(|found| grammar::Fault {
+            help: Some(found.help),
+            ..fault(found.description)
         }),
         (Kind::Boolean, None) => Some(grammar::Fault {
             help: Some("write `true` or `false`".to_owned()),
-            ..not(rule.kind.what())
+            ..wrong_type(rule.kind.name())
         }),
         (_, Some(_)) => None,
-        (kind, None) => Some(not(kind.what())),
+        (kind, None) => Some(wrong_type(kind.name())),
     }
 }
 
-/// Returns values as they are shown: `` `a` or `b` ``.
-fn words(values: &[String]) -> String {
-    let values: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
-    values.join(" or ")
+/// Returns values in words: `` `a` or `b` ``.
+fn alternatives(values: &[String]) -> String {
+    quoted_list(values.iter().map(String::as_str), " or ")
 }
 
-/// Reads a range of ports.
+/// Parses a range of ports.
 pub fn port_range(text: &str) -> Option<(u16, u16)> {
     let (first, last) = text.split_once('-')?;
     let (first, last) = (first.parse().ok()?, last.parse().ok()?);
     (0 < first && first <= last).then_some((first, last))
 }
 
-/// Reads ranges of addresses with commas between them.
+/// Parses CIDR blocks that commas separate.
 pub fn networks(text: &str) -> Option<Vec<IpNet>> {
     text.split(',')
         .map(|network| network.trim().parse().ok())
@@ -323,40 +336,46 @@ pub fn networks(text: &str) -> Option<Vec<IpNet>> {
 }
 
 impl Fault {
-    fn new(is: impl Into<String>, help: impl Into<String>) -> Fault {
+    fn new(description: impl Into<String>, help: impl Into<String>) -> Fault {
         Fault {
-            is: is.into(),
+            description: description.into(),
             help: help.into(),
             is_warning: false,
         }
     }
+
+    /// Returns a fault whose description begins with the quoted text of the value.
+    fn quoting(text: &str, description: &str, help: impl Into<String>) -> Fault {
+        Fault::new(format!("{}, {description}", quote(text)), help)
+    }
 }
 
-/// What readers make of a scalar.
+/// The type that YAML readers give to a scalar.
 #[derive(Debug, PartialEq, Eq)]
-enum Reading {
-    Text,
+enum ScalarType {
+    String,
     Boolean,
     /// A boolean in YAML 1.1 and a string in YAML 1.2.
     OldBoolean(bool),
+    /// An integer in decimal digits, without leading zeros.
     Integer(i64),
-    /// A number that is written otherwise than in decimal digits.
+    /// A number in a different notation.
     Number,
 }
 
-fn reading(scalar: &Scalar) -> Reading {
+fn scalar_type(scalar: &Scalar) -> ScalarType {
     let is_plain = match scalar.tag.as_deref() {
         None => scalar.style == Style::Plain,
         Some(tag) => tag == "tag:yaml.org,2002:bool",
     };
     if !is_plain {
-        return Reading::Text;
+        return ScalarType::String;
     }
     let text = scalar.text.as_str();
     match text.to_ascii_lowercase().as_str() {
-        "true" | "false" => return Reading::Boolean,
-        "yes" | "on" | "y" => return Reading::OldBoolean(true),
-        "no" | "off" | "n" => return Reading::OldBoolean(false),
+        "true" | "false" => return ScalarType::Boolean,
+        "yes" | "on" | "y" => return ScalarType::OldBoolean(true),
+        "no" | "off" | "n" => return ScalarType::OldBoolean(false),
         _ => {}
     }
     let unsigned = text.trim_start_matches(['+', '-']);
@@ -365,30 +384,31 @@ fn reading(scalar: &Scalar) -> Reading {
         && (unsigned == "0" || !unsigned.starts_with('0'))
         && let Ok(number) = text.parse()
     {
-        return Reading::Integer(number);
+        return ScalarType::Integer(number);
     }
-    let unparted = unsigned.replace('_', "");
-    let is_number = unparted.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-        && (unparted.parse::<f64>().is_ok()
+    let digits = unsigned.replace('_', "");
+    let is_number = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && (digits.parse::<f64>().is_ok()
             || ["0x", "0o", "0b"].iter().any(|prefix| {
-                unparted.strip_prefix(prefix).is_some_and(|digits| {
+                digits.strip_prefix(prefix).is_some_and(|digits| {
                     !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit())
                 })
             })
-            || is_of_sixties(&unparted));
+            || is_sexagesimal(&digits));
     if is_number {
-        Reading::Number
+        ScalarType::Number
     } else {
-        Reading::Text
+        ScalarType::String
     }
 }
 
-/// Returns whether YAML 1.1 takes a text for a number to the base of sixty, as in `12:30`.
-fn is_of_sixties(text: &str) -> bool {
+/// Returns whether YAML 1.1 reads a text as a number to the base of sixty, as in `12:30`.
+fn is_sexagesimal(text: &str) -> bool {
     let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     text.contains(':') && text.split(':').all(is_digits)
 }
 
+/// Checks a single value by `check`. A list or a mapping is a fault.
 fn scalar(node: &Node, check: impl Fn(&Scalar) -> Option<Fault>) -> Option<Fault> {
     match node.as_scalar() {
         Some(scalar) => check(scalar),
@@ -400,85 +420,93 @@ fn scalar(node: &Node, check: impl Fn(&Scalar) -> Option<Fault>) -> Option<Fault
 }
 
 fn boolean(value: &Scalar) -> Option<Fault> {
-    let quoted = quote(&value.text);
-    match reading(value) {
-        Reading::Boolean => None,
-        Reading::OldBoolean(meant) => Some(Fault {
+    let text = value.text.as_str();
+    match scalar_type(value) {
+        ScalarType::Boolean => None,
+        ScalarType::OldBoolean(meant) => Some(Fault {
             is_warning: true,
-            ..Fault::new(
-                format!(
-                    "{quoted}, which some YAML readers take for a boolean and others for a string"
-                ),
+            ..Fault::quoting(
+                text,
+                "which some YAML readers take for a boolean and others for a string",
                 format!("write `{meant}`"),
             )
         }),
-        Reading::Text if matches!(value.text.as_str(), "true" | "false") => Some(Fault::new(
+        ScalarType::String if matches!(text, "true" | "false") => Some(Fault::new(
             "a string, not a boolean",
-            format!("write {quoted} without quotes"),
+            format!("write {} without quotes", quote(text)),
         )),
-        _ => Some(Fault::new(
-            format!("{quoted}, not a boolean"),
+        _ => Some(Fault::quoting(
+            text,
+            "not a boolean",
             "write `true` or `false`",
         )),
     }
 }
 
 fn integer(value: &Scalar, (least, most): (Option<i64>, Option<i64>)) -> Option<Fault> {
-    let quoted = quote(&value.text);
+    let text = value.text.as_str();
     let range = match (least, most) {
         (Some(least), Some(most)) => format!("an integer from {least} to {most}"),
         (Some(least), None) => format!("an integer of {least} or more"),
         (None, Some(most)) => format!("an integer of {most} or less"),
         (None, None) => "an integer".to_owned(),
     };
-    match reading(value) {
-        Reading::Integer(number)
+    match scalar_type(value) {
+        ScalarType::Integer(number)
             if least.is_none_or(|least| least <= number)
                 && most.is_none_or(|most| number <= most) =>
         {
             None
         }
-        Reading::Integer(_) => Some(Fault::new(
-            format!("{quoted}, which is out of range"),
+        ScalarType::Integer(_) => Some(Fault::quoting(
+            text,
+            "which is out of range",
             format!("write {range}"),
         )),
-        Reading::Number => Some(Fault::new(
-            format!("{quoted}, which YAML readers take for different numbers"),
+        ScalarType::Number => Some(Fault::quoting(
+            text,
+            "which YAML readers take for different numbers",
             format!("write {range}, in decimal digits"),
         )),
-        _ => Some(Fault::new(
-            format!("{quoted}, not a number"),
+        _ => Some(Fault::quoting(
+            text,
+            "not a number",
             format!("write {range}, without quotes"),
         )),
     }
 }
 
-fn text_fault(value: &Scalar) -> Option<Fault> {
-    let what = match reading(value) {
-        Reading::Text => return None,
-        Reading::Boolean | Reading::OldBoolean(_) => "a boolean",
-        Reading::Integer(_) | Reading::Number => "a number",
+/// Checks that YAML readers read a value as a string.
+fn string_fault(value: &Scalar) -> Option<Fault> {
+    let scalar_type = match scalar_type(value) {
+        ScalarType::String => return None,
+        ScalarType::Boolean | ScalarType::OldBoolean(_) => "a boolean",
+        ScalarType::Integer(_) | ScalarType::Number => "a number",
     };
-    Some(Fault::new(
-        format!(
-            "{}, which YAML reads as {what}, not as a string",
-            quote(&value.text)
-        ),
+    Some(Fault::quoting(
+        &value.text,
+        &format!("which YAML reads as {scalar_type}, not as a string"),
         format!("write it in quotes: `\"{}\"`", value.text),
     ))
 }
 
-fn text_or_quantity(kind: Kind, value: &Scalar) -> Option<Fault> {
-    let is_amount = matches!(kind, Kind::Quantity | Kind::Size);
-    // Kubernetes takes a bare number for an amount.
-    if !(is_amount && matches!(reading(value), Reading::Integer(_) | Reading::Number)) {
-        let fault = text_fault(value);
+/// Checks a string, or the number of a quantity or size, against a type.
+fn string_of_kind(kind: Kind, value: &Scalar) -> Option<Fault> {
+    let may_be_number = matches!(kind, Kind::Quantity | Kind::Size);
+    // Kubernetes accepts a number without a unit as a quantity.
+    if !(may_be_number
+        && matches!(
+            scalar_type(value),
+            ScalarType::Integer(_) | ScalarType::Number
+        ))
+    {
+        let fault = string_fault(value);
         if fault.is_some() {
             return fault;
         }
     }
     let text = value.text.as_str();
-    let fault = |is: &str, help: &str| Some(Fault::new(format!("{}, {is}", quote(text)), help));
+    let fault = |description: &str, help: &str| Some(Fault::quoting(text, description, help));
     match kind {
         Kind::PortRange if port_range(text).is_none() => fault(
             "not a port range",
@@ -502,10 +530,10 @@ fn text_or_quantity(kind: Kind, value: &Scalar) -> Option<Fault> {
             ),
             Some(networks) => {
                 let network = networks.iter().find(|net| net.trunc() != **net)?;
-                Some(Fault::new(
-                    format!("{}, whose address has host bits set", quote(text)),
-                    format!("write `{}`", network.trunc()),
-                ))
+                fault(
+                    "whose address has host bits set",
+                    &format!("write `{}`", network.trunc()),
+                )
             }
         },
         Kind::Interface if text.parse::<IpNet>().is_err() => fault(
@@ -529,27 +557,21 @@ fn text_or_quantity(kind: Kind, value: &Scalar) -> Option<Fault> {
     }
 }
 
-fn one_of(rule: &Rule, text: &str) -> Option<Fault> {
+/// Checks that a text is one of the values of a rule, if the rule has values.
+fn allowed_value(rule: &Rule, text: &str) -> Option<Fault> {
     if rule.values.is_empty() || rule.values.iter().any(|value| value == text) {
         return None;
     }
-    let known: Vec<String> = rule
-        .current_values()
-        .map(|value| format!("`{value}`"))
-        .collect();
     let help = match nearest(text, rule.current_values()) {
         Some(nearest) => format!("did you mean `{nearest}`?"),
-        None => format!("write one of {}", known.join(", ")),
+        None => format!("write one of {}", quoted_list(rule.current_values(), ", ")),
     };
-    Some(Fault::new(
-        format!("{}, which is not one of its values", quote(text)),
-        help,
-    ))
+    Some(Fault::quoting(text, "which is not one of its values", help))
 }
 
-/// Checks an address, with a port if the kind has one.
+/// Checks an IP address or a host name. [`Kind::Host`] allows a port.
 pub(crate) fn host(kind: Kind, text: &str) -> Option<Fault> {
-    let fault = |is: &str, help: &str| Some(Fault::new(format!("{}, {is}", quote(text)), help));
+    let fault = |description: &str, help: &str| Some(Fault::quoting(text, description, help));
     if text.contains("://") {
         return fault("which has a scheme", "remove everything up to `://`");
     }
@@ -563,7 +585,7 @@ pub(crate) fn host(kind: Kind, text: &str) -> Option<Fault> {
         return no_host();
     }
     let host = match text.rsplit_once(':') {
-        // All of it is an IPv6 address.
+        // An IPv6 address in brackets, without a port.
         _ if kind == Kind::Host && text.starts_with('[') && text.ends_with(']') => text,
         Some((host, port)) if kind == Kind::Host && text.parse::<IpAddr>().is_err() => {
             if port.parse::<u16>().is_ok_and(|port| port > 0) {
@@ -580,17 +602,10 @@ pub(crate) fn host(kind: Kind, text: &str) -> Option<Fault> {
         }
         _ => text,
     };
-    let inner = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    if inner.unwrap_or(host).parse::<Ipv6Addr>().is_ok() {
+    if without_brackets(host).parse::<Ipv6Addr>().is_ok() {
         return None;
     }
-    let ends_in_number = host
-        .rsplit('.')
-        .next()
-        .is_some_and(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
-    if ends_in_number && host.parse::<Ipv4Addr>().is_err() {
+    if grammar::ends_in_number(host) && host.parse::<Ipv4Addr>().is_err() {
         return fault(
             "which is neither a host name nor an IPv4 address",
             "write a host name, or an IPv4 address such as `10.0.0.5`",
@@ -611,6 +626,7 @@ const SIZE_UNITS: &[&str] = &[
     "Gi", "Ti",
 ];
 
+/// Returns whether a text is a number followed by one of `units`.
 fn has_unit(text: &str, units: &[&str]) -> bool {
     let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let is_number = number.starts_with(|c: char| c.is_ascii_digit())
@@ -619,7 +635,7 @@ fn has_unit(text: &str, units: &[&str]) -> bool {
     is_number && units.contains(&&text[number.len()..])
 }
 
-/// Returns whether Go reads a text as a duration.
+/// Returns whether Go parses a text as a duration.
 fn is_duration(text: &str) -> bool {
     let mut rest = text.trim_start_matches(['+', '-']);
     if rest == "0" {

@@ -1,22 +1,17 @@
-//! The JSON Schema of `environment.yaml`, for editors: they complete and complain with it before
-//! the tool does.
+//! The JSON Schema of `environment.yaml`: editors complete keys and report mistakes with it.
 //!
-//! It is one for all releases, since an editor knows none: a key of some release is a key. It says
-//! less than the tool checks, and nothing that the tool would not say too. What is unknown below
-//! `config` is let through.
-
-use std::collections::BTreeMap;
+//! An editor does not know the release, so the schema contains the keys of all releases. The schema
+//! reports only mistakes that Airlock reports too, and allows unknown keys below `config`.
 
 use serde_json::{Map, Value, json};
 
 use super::{Certainty, KEYS, Key, Kind, Rule};
 
-/// Returns the schema of `environment.yaml`, as indented JSON whose keys are sorted.
+/// Returns the schema of `environment.yaml`, as indented JSON with sorted keys.
 ///
-/// `config` has what is known of the keys below `config`; `rules` are the names that `accept` may
-/// have.
+/// `config` is the table of keys below `config`; `rules` are the names that `accept` may contain.
 pub fn schema(config: &Key, rules: &[&str]) -> String {
-    let mut schema = own(&KEYS);
+    let mut schema = environment_key(&KEYS);
     schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
     schema["title"] = json!(
         "An environment of Airlock: environments/<name>/environment.yaml, or a file that one inherits from"
@@ -24,7 +19,7 @@ pub fn schema(config: &Key, rules: &[&str]) -> String {
     let keys = &mut schema["properties"];
     keys["accept"]["items"]["enum"] = json!(rules);
     let about = keys["config"]["description"].take();
-    keys["config"] = of(config);
+    keys["config"] = config_key(config);
     keys["config"]["description"] = about;
     schema["$defs"] = json!({
         "reference": {
@@ -49,16 +44,20 @@ pub fn schema(config: &Key, rules: &[&str]) -> String {
             },
         },
     });
-    format!("{:#}\n", sorted(schema))
+    schema.sort_all_objects();
+    format!("{schema:#}\n")
 }
 
-/// Returns the schema of a key of our own: no other key may be below it, and no reference.
-pub(super) fn own(key: &Key) -> Value {
+/// Returns the schema of a key of `environment.yaml` outside `config`. Unknown keys below it and
+/// references are not allowed.
+pub(super) fn environment_key(key: &Key) -> Value {
     let mut schema = match &key.rule {
-        Some(rule) if key.fields.is_empty() => of_value(rule),
+        Some(rule) if key.fields.is_empty() => value(rule),
         rule => {
             let fields = key.fields.iter();
-            let fields: Map<_, _> = fields.map(|(name, key)| (name.clone(), own(key))).collect();
+            let fields: Map<_, _> = fields
+                .map(|(name, key)| (name.clone(), environment_key(key)))
+                .collect();
             let object = json!({
                 "type": ["object", "null"],
                 "additionalProperties": false,
@@ -66,7 +65,7 @@ pub(super) fn own(key: &Key) -> Value {
             });
             match rule {
                 Some(rule) if rule.kind != Kind::Map => {
-                    json!({ "anyOf": [of_value(rule), object] })
+                    json!({ "anyOf": [value(rule), object] })
                 }
                 _ => object,
             }
@@ -78,38 +77,41 @@ pub(super) fn own(key: &Key) -> Value {
     schema
 }
 
-/// Returns the schema of a key of the cluster's configuration.
-fn of(key: &Key) -> Value {
+/// Returns the schema of a key below `config`.
+fn config_key(key: &Key) -> Value {
     let mut schema = match (&key.item, key.fields.is_empty(), &key.rule) {
         (Some(item), ..) => json!({
             "anyOf": [
-                { "type": ["array", "null"], "items": of(item) },
+                { "type": ["array", "null"], "items": config_key(item) },
                 { "$ref": "#/$defs/merged" },
             ],
         }),
         (None, false, _) => {
             let fields = key.fields.iter();
-            let fields: Map<_, _> = fields.map(|(name, key)| (name.clone(), of(key))).collect();
+            let fields: Map<_, _> = fields
+                .map(|(name, key)| (name.clone(), config_key(key)))
+                .collect();
             json!({ "type": ["object", "null"], "properties": fields })
         }
-        (None, true, Some(rule)) => of_value(rule),
+        (None, true, Some(rule)) => value(rule),
         (None, true, None) => json!({}),
     };
     if let Some(rule) = &key.rule {
         let sources = rule.sources.join(", ");
         let certainty = rule.certainty.map(Certainty::name).unwrap_or_default();
         schema["$comment"] = json!(format!("{certainty}: {sources}"));
-        let about = about(rule);
-        if !about.is_empty() {
-            schema["description"] = json!(about);
+        let description = description(rule);
+        if !description.is_empty() {
+            schema["description"] = json!(description);
         }
     }
     schema
 }
 
-/// Returns the schema of a single value or a list, where references may replace texts.
-fn of_value(rule: &Rule) -> Value {
-    let mut value = match rule.kind {
+/// Returns the schema of a single value or a list. A reference is allowed for types of keys below
+/// `config`.
+fn value(rule: &Rule) -> Value {
+    let mut schema = match rule.kind {
         Kind::Boolean => json!({ "type": ["boolean", "null"] }),
         Kind::Integer => {
             let mut number = json!({ "type": ["integer", "null"] });
@@ -128,38 +130,33 @@ fn of_value(rule: &Rule) -> Value {
         }
         Kind::Texts => json!({
             "anyOf": [
-                { "type": ["array", "null"], "items": text(json!({ "type": "string" })) },
+                { "type": ["array", "null"], "items": or_reference(json!({ "type": "string" })) },
                 { "$ref": "#/$defs/merged" },
             ],
         }),
         Kind::Quantity | Kind::Size => {
-            text(json!({ "type": ["string", "number", "null"], "pattern": "^[0-9]" }))
+            or_reference(json!({ "type": ["string", "number", "null"], "pattern": "^[0-9]" }))
         }
-        Kind::PortRange => {
-            text(json!({ "type": ["string", "null"], "pattern": "^[0-9]+-[0-9]+$" }))
-        }
-        Kind::Cidr => text(json!({ "type": ["string", "null"], "pattern": "/[0-9]+$" })),
-        Kind::Interface => text(json!({ "type": ["string", "null"], "pattern": "/[0-9]+$" })),
-        Kind::K0sFolder => text(json!({ "type": ["string", "null"], "pattern": "^/.*/k0s$" })),
+        Kind::PortRange => or_reference(pattern("^[0-9]+-[0-9]+$")),
+        Kind::Cidr | Kind::Interface => or_reference(pattern("/[0-9]+$")),
+        Kind::K0sFolder => or_reference(pattern("^/.*/k0s$")),
         Kind::Any => json!({}),
-        Kind::Host | Kind::Address => {
-            text(json!({ "type": ["string", "null"], "pattern": "^[^/@ ]+$" }))
-        }
-        Kind::Url => text(json!({ "type": ["string", "null"], "pattern": "://" })),
-        Kind::Pem => text(json!({ "type": ["string", "null"], "pattern": "-----BEGIN " })),
+        Kind::Host | Kind::Address => or_reference(pattern("^[^/@ ]+$")),
+        Kind::Url => or_reference(pattern("://")),
+        Kind::Pem => or_reference(pattern("-----BEGIN ")),
         Kind::Text if !rule.values.is_empty() => {
             let empty = rule.values.iter().filter(|value| value.is_empty());
             let values = rule.current_values().chain(empty.map(String::as_str));
-            text(json!({ "enum": values.collect::<Vec<_>>() }))
+            or_reference(json!({ "enum": values.collect::<Vec<_>>() }))
         }
-        Kind::Text | Kind::Duration => text(json!({ "type": ["string", "null"] })),
+        Kind::Text | Kind::Duration => or_reference(json!({ "type": ["string", "null"] })),
         Kind::Path | Kind::Project | Kind::Mke3Version | Kind::EnvironmentName => {
             json!({ "type": ["string", "null"] })
         }
         Kind::Release => pattern(r"^v[0-9]+\.[0-9]+\.[0-9]+"),
         Kind::RegistryAddress => pattern("^[^/@A-Z]+$"),
         Kind::Variable => pattern("^[A-Z_][A-Z0-9_]*$"),
-        Kind::Span => pattern("^[0-9]*[1-9][0-9]*[smhd]$"),
+        Kind::OneUnitDuration => pattern("^[0-9]*[1-9][0-9]*[smhd]$"),
         Kind::Word => {
             let words = rule.values.iter().map(|word| json!(word));
             json!({ "enum": words.chain([Value::Null]).collect::<Vec<_>>() })
@@ -173,51 +170,37 @@ fn of_value(rule: &Rule) -> Value {
         }
     };
     if let Some(default) = &rule.default {
-        value["default"] = match rule.kind {
+        schema["default"] = match rule.kind {
             Kind::Boolean | Kind::Integer | Kind::Port => {
                 serde_json::from_str(default).unwrap_or_default()
             }
             _ => json!(default),
         };
     }
-    value
+    schema
 }
 
-/// Returns the schema of a text of a form.
+/// Returns the schema of a string that matches a regular expression.
 fn pattern(pattern: &str) -> Value {
     json!({ "type": ["string", "null"], "pattern": pattern })
 }
 
-/// Returns the schema of a text, or of the reference that represents it.
-fn text(text: Value) -> Value {
-    json!({ "anyOf": [text, { "$ref": "#/$defs/reference" }] })
+/// Returns a schema that also accepts a reference.
+fn or_reference(schema: Value) -> Value {
+    json!({ "anyOf": [schema, { "$ref": "#/$defs/reference" }] })
 }
 
-fn about(rule: &Rule) -> String {
-    let mut about = Vec::new();
+/// Returns the releases that have a key below `config`, and how to write a secret.
+fn description(rule: &Rule) -> String {
+    let mut sentences = Vec::new();
     if let Some(since) = &rule.since {
-        about.push(format!("From v{since} on."));
+        sentences.push(format!("From v{since} on."));
     }
     if let Some(until) = &rule.until {
-        about.push(format!("Up to v{until}."));
+        sentences.push(format!("Up to v{until}."));
     }
     if rule.is_secret {
-        about.push("A secret: write { $env: NAME } or { $file: path }.".to_owned());
+        sentences.push("A secret: write { $env: NAME } or { $file: path }.".to_owned());
     }
-    about.join(" ")
-}
-
-/// Sorts keys, whatever order the JSON library has been built to keep.
-fn sorted(value: Value) -> Value {
-    match value {
-        Value::Object(keys) => {
-            let keys: BTreeMap<String, Value> = keys
-                .into_iter()
-                .map(|(key, value)| (key, sorted(value)))
-                .collect();
-            keys.into_iter().collect::<serde_json::Map<_, _>>().into()
-        }
-        Value::Array(items) => items.into_iter().map(sorted).collect(),
-        value => value,
-    }
+    sentences.join(" ")
 }

@@ -1,4 +1,4 @@
-//! The tables as they are read, and the fields that go with ours.
+//! Tests of the tables of keys, and of the fields for the keys of `environment.yaml`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::yaml::{self, Source};
 use crate::{Environment, Facts, Mke3, Operation, Registry};
 
 #[test]
-fn a_part_with_a_dot_in_it_is_in_quotes() {
+fn a_key_with_a_dot_is_in_quotes_in_a_path() {
     assert_eq!(parts("a.b[].c"), [("a", false), ("b", true), ("c", false)]);
     assert_eq!(
         parts(r#"a."b.c".d"#),
@@ -34,7 +34,8 @@ keyed! {
 /// CONTRIBUTING.md, "Add a key": one row and one field are enough.
 #[test]
 fn a_key_is_checked_read_and_described_by_its_row_and_its_field() {
-    let row = "{ key: maintenance-window, type: span, about: How long a change may take. }";
+    let row =
+        "{ key: maintenance-window, type: one-unit-duration, about: How long a change may take. }";
     let table = Table::read(&format!("groups: [{{ about: an example, keys: [{row}] }}]"));
     let keys = table.unwrap().tree();
     let key = keys.field("maintenance-window").unwrap();
@@ -46,7 +47,7 @@ fn a_key_is_checked_read_and_described_by_its_row_and_its_field() {
     let fault = |text: &str| {
         let document = document(text);
         let node = document.get("maintenance-window").unwrap();
-        kind::own_fault(key, "maintenance-window", node).map(|fault| fault.rule)
+        kind::environment_value_fault(key, "maintenance-window", node).map(|fault| fault.rule)
     };
     assert_eq!(fault("maintenance-window: 2h"), None);
     assert_eq!(
@@ -70,24 +71,24 @@ fn a_key_is_checked_read_and_described_by_its_row_and_its_field() {
         }
     );
     assert_eq!(
-        schema::own(key)["description"],
+        schema::environment_key(key)["description"],
         "How long a change may take."
     );
 }
 
-/// CONTRIBUTING.md, "Add a key": neither the row nor the field is forgotten.
+/// CONTRIBUTING.md, "Add a key": a forgotten row or field fails here.
 #[test]
-fn every_key_of_ours_is_a_row_and_a_field() {
-    // Read by the code that follows parents and reads tables of machines.
-    const OTHERS: [&str; 2] = ["inherit", "inventory"];
+fn every_key_of_the_environment_has_a_row_and_a_field() {
+    // Keys without a field: the modules `inherit` and `inventory` read them.
+    const WITHOUT_FIELD: [&str; 2] = ["inherit", "inventory"];
     let names = |fields: &[&[&str]]| -> BTreeSet<String> {
         let fields = fields.concat().into_iter();
         fields.map(|field| field.replace('_', "-")).collect()
     };
-    let mut document = names(&[Environment::FIELDS, Operation::FIELDS, &OTHERS]);
+    let mut document = names(&[Environment::FIELDS, Operation::FIELDS, &WITHOUT_FIELD]);
     assert!(
         document.remove("operation"),
-        "it is not a key, but the keys in it are"
+        "`operation` is not a key; its fields are"
     );
     for (section, fields) in [
         ("", document),
@@ -102,7 +103,7 @@ fn every_key_of_ours_is_a_row_and_a_field() {
 }
 
 #[test]
-fn every_key_of_ours_says_what_it_is() {
+fn every_key_of_the_environment_has_a_description() {
     fn walk(path: &str, key: &Key) {
         for (name, key) in &key.fields {
             let rule = key

@@ -1,5 +1,4 @@
-//! Tests of whole environments in folders of their own: what loads, and what is said about what
-//! does not.
+//! Tests of whole environments in temporary folders: loaded values, and problems.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,7 +11,7 @@ use crate::yaml::{emit, emit_with_origins};
 
 pub(crate) const CERTIFICATE: &str = include_str!("../certificate/example.pem");
 
-/// A workspace with these files.
+/// A temporary workspace.
 pub(crate) struct Workspace(TempDir);
 
 impl Workspace {
@@ -62,13 +61,13 @@ pub(crate) const PROD: &str = "environments/prod/environment.yaml";
 const BASE: &str = "environments/base.yaml";
 pub(crate) const GOOD: &str = "release: v4.1.5\nregistry: { address: registry.example.com }\n";
 
-/// What is wrong with an `environment.yaml`.
+/// Returns the problems with an `environment.yaml`.
 #[track_caller]
 fn wrong(text: &str) -> String {
     Workspace::new(&[(PROD, text)]).problems().to_string()
 }
 
-/// What is wrong with lines below `registry`, in an environment that is right otherwise.
+/// Returns the problems with lines below `registry`, in an otherwise valid environment.
 #[track_caller]
 fn wrong_registry(lines: &str) -> String {
     wrong(&format!(
@@ -98,7 +97,7 @@ fn a_small_environment_has_defaults() {
 }
 
 #[test]
-fn everything_that_can_be_said_is_read() {
+fn a_full_environment_is_read() {
     let workspace = Workspace::new(&[
         (
             BASE,
@@ -116,7 +115,7 @@ fn everything_that_can_be_said_is_read() {
     let environment = workspace.loaded();
     assert_eq!(environment.release.to_string(), "4.1.5-demo");
     assert!(environment.protected && environment.rehearsal);
-    // Paths are read from the file that names them, not from the child.
+    // A path is relative to the file that contains it, not to the child.
     assert_eq!(
         environment.mkectl,
         Some(workspace.root().join("tools/mkectl"))
@@ -170,7 +169,7 @@ fn everything_that_can_be_said_is_read() {
 }
 
 #[test]
-fn a_boolean_is_what_yaml_takes_for_one() {
+fn a_boolean_may_be_capitalised_or_tagged() {
     for value in ["true", "True", "!!bool true"] {
         let workspace = Workspace::new(&[(PROD, &format!("{GOOD}protected: {value}\n"))]);
         assert!(workspace.loaded().protected, "{value}");
@@ -178,7 +177,7 @@ fn a_boolean_is_what_yaml_takes_for_one() {
 }
 
 #[test]
-fn a_chain_merges_from_the_oldest_down() {
+fn a_chain_of_three_files_is_merged() {
     let workspace = Workspace::new(&[
         (
             "environments/a.yaml",
@@ -197,7 +196,7 @@ fn a_chain_merges_from_the_oldest_down() {
 }
 
 #[test]
-fn an_empty_parent_says_nothing() {
+fn an_empty_parent_is_allowed() {
     let child = format!("inherit: ../base.yaml\n{GOOD}");
     let workspace = Workspace::new(&[(BASE, "# later\n"), (PROD, &child)]);
     assert_eq!(workspace.loaded().files.len(), 2);
@@ -227,7 +226,7 @@ fn invalid_environment_names_are_distinguished() {
 }
 
 #[test]
-fn files_that_are_not_text_are_distinguished() {
+fn files_that_are_not_utf8_are_reported() {
     let refusal = |workspace: &Workspace, file: &str| match workspace.load() {
         Err(Error::Read { path, source }) if path.ends_with(file) => files::Refusal::of(&source),
         other => panic!("{other:?}"),
@@ -244,7 +243,7 @@ fn files_that_are_not_text_are_distinguished() {
 
 // case 7.10
 #[test]
-fn a_pipe_or_a_folder_is_named_wherever_a_file_is_expected() {
+fn a_named_pipe_instead_of_a_file_is_reported() {
     let pipe = |workspace: &Workspace, path: &str| {
         rustix::fs::mknodat(
             rustix::fs::CWD,
@@ -275,7 +274,7 @@ fn a_pipe_or_a_folder_is_named_wherever_a_file_is_expected() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_not_called_missing() {
+fn an_unreadable_file_is_not_reported_as_missing() {
     let workspace = Workspace::new(&[(PROD, &format!("inherit: ../base.yaml\n{GOOD}"))]);
     symlink("base.yaml", workspace.root().join(BASE)).unwrap();
     assert!(matches!(workspace.load(), Err(Error::Read { path, .. }) if path.ends_with(BASE)));
@@ -315,7 +314,7 @@ fn every_problem_is_reported_in_the_order_of_the_files() {
 }
 
 #[test]
-fn a_mistake_in_a_parent_is_found_where_a_child_hides_it() {
+fn a_mistake_in_a_parent_is_found_even_if_a_child_overrides_it() {
     let workspace = Workspace::new(&[
         (BASE, "release: 4.1.5\nprotected: 'true'\n"),
         (
@@ -355,7 +354,7 @@ fn missing_keys() {
     ");
     insta::assert_snapshot!(wrong_registry("  push-credentials: {}\n"), @"environments/prod/environment.yaml:4:3: `registry.push-credentials.env` is missing; files contain the names of secrets, not secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD");
     insta::assert_snapshot!(wrong_registry("  push-credentials: { env: ~ }\n"), @"environments/prod/environment.yaml:4:3: `registry.push-credentials.env` is missing; files contain the names of secrets, not secrets: write `{ env: NAME }` for the variables NAME_USERNAME and NAME_PASSWORD");
-    // What a parent that cannot be read may say is not missing.
+    // A key is not reported as missing if a parent, which may set it, cannot be read.
     insta::assert_snapshot!(wrong("inherit: ../none.yaml\n"), @"environments/prod/environment.yaml:1:10: the file `environments/none.yaml` does not exist; the path is relative to `environments/prod`, the folder of this file");
 }
 
@@ -481,7 +480,7 @@ fn secrets_are_refused_and_not_repeated() {
             assert!(!problem.excerpt().contains(SECRET));
             assert_eq!(problem.source.text.len(), text.len());
         }
-        // What follows the secret on the same line keeps its place.
+        // The key after the secret keeps its place.
         if let Some(problem) = problems
             .0
             .iter()
@@ -528,7 +527,7 @@ fn secrets_are_refused_and_not_repeated() {
 }
 
 #[test]
-fn an_environment_that_cannot_be_seen_is_not_left_out() {
+fn an_environment_with_unreadable_files_is_listed() {
     let workspace = Workspace::new(&[
         ("environments/base.yaml", ""),
         ("environments/facts/v4.1.5.yaml", ""),

@@ -8,26 +8,24 @@ use super::{
     scalar::{CORE_TAG, Scalar, Style, can_be_plain, is_printable},
 };
 
-/// How far each level is indented.
+/// The number of spaces that indent each level.
 const INDENT: usize = 2;
 
-/// The longest key in bytes that is written in front of its `:`. Readers need not look further
-/// ahead than 1024 characters; a longer key is written after `? `.
+/// The maximum length in bytes of a key on the line of its `:`. YAML limits such keys to 1024
+/// characters. A longer key is written after `? `.
 const LONGEST_SIMPLE_KEY: usize = 1000;
 
 /// Writes a document in block style.
 ///
-/// The result is stable, ends in a line break, and holds the same values as the tree: plain scalars
-/// stay plain with the same text, quoted ones stay quoted, literal blocks stay blocks. A scalar
-/// whose style cannot hold its text on one line (a plain one of several lines, a folded one) gets
-/// another style, never another value.
+/// The result ends in a line break and has the same values as the tree. Scalars keep their style
+/// and text. If a style cannot represent the text, the scalar gets a different style: double quotes
+/// for a plain scalar of several lines, a literal block for a folded block.
 pub fn emit(node: &Node) -> String {
     Emitter::new(false).document(node)
 }
 
-/// Writes a document like [`emit`], with a comment at each single value and each empty collection
-/// that says which file and line it comes from: `# environments/base.yaml:3`. Values that were made
-/// in code get none.
+/// Writes a document like [`emit`]. Each single value and each empty collection has a comment with
+/// its file and line: `# environments/base.yaml:3`. Values that were made in code have no comment.
 pub fn emit_with_origins(node: &Node) -> String {
     Emitter::new(true).document(node)
 }
@@ -49,23 +47,19 @@ impl Emitter {
         match &node.value {
             Value::Mapping(mapping) if !mapping.is_empty() => self.pairs(mapping, 0, false),
             Value::Sequence(items) if !items.is_empty() => self.items(items, 0, false),
-            Value::Scalar(scalar) => {
-                // At the root a block's indentation indicator means different things to different
-                // readers.
-                let rendered = render(scalar, false);
-                self.leaf(node, rendered);
-            }
-            _ => self.empty_collection(node),
+            // Readers interpret the indentation indicator of a block at the root differently.
+            Value::Scalar(scalar) => self.end_line(node, &render(scalar, false).head),
+            _ => self.scalar_or_empty(node, 0),
         }
-        // The first value of the document follows nothing that it would have to be kept apart from.
+        // `end_line` separates a value from a key or a dash by a space. The root has neither.
         match self.out.strip_prefix(' ') {
             Some(rest) => rest.to_owned(),
             None => self.out,
         }
     }
 
-    /// Writes pairs, each on a line of its own at `indent`. With `inline` the first goes on the
-    /// line that is open.
+    /// Writes each pair on its own line, indented by `indent`. With `inline`, the first pair
+    /// continues the current line.
     fn pairs(&mut self, mapping: &Mapping, indent: usize, inline: bool) {
         for (index, (key, value)) in mapping.iter().enumerate() {
             self.begin_line(indent, inline && index == 0);
@@ -93,8 +87,8 @@ impl Emitter {
         }
     }
 
-    /// Writes list items, each after a dash at `indent`. With `inline` the first goes on the line
-    /// that is open.
+    /// Writes each item after a dash on its own line, indented by `indent`. With `inline`, the
+    /// first item continues the current line.
     fn items(&mut self, items: &[Node], indent: usize, inline: bool) {
         for (index, item) in items.iter().enumerate() {
             self.begin_line(indent, inline && index == 0);
@@ -113,6 +107,7 @@ impl Emitter {
         }
     }
 
+    /// Indents a new line. With `inline`, does nothing: the current line continues.
     fn begin_line(&mut self, indent: usize, inline: bool) {
         if !inline {
             self.pad(indent);
@@ -120,13 +115,13 @@ impl Emitter {
     }
 
     fn scalar_or_empty(&mut self, node: &Node, indent: usize) {
-        let Value::Scalar(scalar) = &node.value else {
-            self.empty_collection(node);
-            return;
+        let scalar = match &node.value {
+            Value::Scalar(scalar) => scalar,
+            Value::Sequence(_) => return self.end_line(node, "[]"),
+            Value::Mapping(_) => return self.end_line(node, "{}"),
         };
-        let rendered = render(scalar, true);
-        let is_block = rendered.is_block;
-        self.leaf(node, rendered);
+        let Rendered { head, is_block } = render(scalar, true);
+        self.end_line(node, &head);
         if is_block {
             for line in scalar
                 .text
@@ -143,25 +138,11 @@ impl Emitter {
         }
     }
 
-    fn empty_collection(&mut self, node: &Node) {
-        let text = match node.value {
-            Value::Sequence(_) => "[]",
-            _ => "{}",
-        };
-        self.leaf(
-            node,
-            Rendered {
-                head: text.to_owned(),
-                is_block: false,
-            },
-        );
-    }
-
-    /// Ends the open line with a value, or with the head of a block, and with its origin.
-    fn leaf(&mut self, node: &Node, rendered: Rendered) {
-        if !rendered.head.is_empty() {
+    /// Ends the current line with a value, or with the header of a block, and with the origin.
+    fn end_line(&mut self, node: &Node, text: &str) {
+        if !text.is_empty() {
             self.out.push(' ');
-            self.out.push_str(&rendered.head);
+            self.out.push_str(text);
         }
         if self.with_origins && !node.source.is_built() {
             // Writing to a string cannot fail.
@@ -175,20 +156,22 @@ impl Emitter {
     }
 }
 
-/// What goes on the line of a scalar: all of it, or the head of its block.
+/// The text on the line of a scalar.
 struct Rendered {
+    /// The whole scalar, or the header of a block.
     head: String,
     is_block: bool,
 }
 
+/// Renders a scalar with its tag, as a block only if `may_be_block`.
 fn render(scalar: &Scalar, may_be_block: bool) -> Rendered {
     let mut head = render_tag(scalar);
-    let block_head = match scalar.style {
-        Style::Literal | Style::Folded if may_be_block => literal_head(&scalar.text),
+    let header = match scalar.style {
+        Style::Literal | Style::Folded if may_be_block => literal_header(&scalar.text),
         _ => None,
     };
-    let is_block = block_head.is_some();
-    let text = block_head.unwrap_or_else(|| render_on_one_line(scalar));
+    let is_block = header.is_some();
+    let text = header.unwrap_or_else(|| render_on_one_line(scalar));
     if !head.is_empty() && !text.is_empty() {
         head.push(' ');
     }
@@ -202,7 +185,7 @@ fn render_key(scalar: &Scalar) -> String {
         key.push(' ');
     }
     if scalar.text.is_empty() {
-        // A key without text would leave a lone `:`.
+        // A plain empty key would be a missing key.
         key.push_str("\"\"");
     } else {
         key.push_str(&render_on_one_line(scalar));
@@ -221,11 +204,11 @@ fn render_on_one_line(scalar: &Scalar) -> String {
     }
 }
 
-/// Returns the head of the `|` block that holds this text, or nothing if none can.
-fn literal_head(text: &str) -> Option<String> {
+/// Returns the header of a `|` block for a text, or nothing if a block cannot represent the text.
+fn literal_header(text: &str) -> Option<String> {
     let content = text.trim_end_matches('\n');
     let fits = text.chars().all(|c| is_printable(c) || c == '\n');
-    // Where blank lines end and the line breaks that chomping is about begin, readers disagree.
+    // Readers disagree how the chomping indicator treats a last line of blanks.
     let ends_in_blanks = content
         .rsplit('\n')
         .next()
@@ -233,7 +216,8 @@ fn literal_head(text: &str) -> Option<String> {
     if !fits || ends_in_blanks {
         return None;
     }
-    // Without the indicator the spaces at the start of the first line would count as indentation.
+    // Without the indentation indicator, readers would count leading spaces of the first line as
+    // indentation.
     let first_line = content.trim_start_matches('\n');
     let indicator = if first_line.starts_with([' ', '\t']) {
         INDENT.to_string()

@@ -1,11 +1,11 @@
-//! Keys and values in the order in which they were written.
+//! Mappings that keep the order of their keys.
 
 use super::node::Node;
 
-/// A mapping: pairs in order, each key once.
+/// A mapping: pairs of key and value in order, without duplicate keys.
 ///
-/// Keys are distinguished by their text alone, so `1` and `"1"` are one key: after a conversion to
-/// JSON, which is how Kubernetes software reads YAML, they would be.
+/// Keys with the same text are equal, even if their types differ: `1` and `"1"` are the same key.
+/// Kubernetes software converts YAML to JSON, where they are the same key too.
 #[derive(Debug, Clone, Default)]
 pub struct Mapping {
     pairs: Vec<(Node, Node)>,
@@ -32,7 +32,7 @@ impl Mapping {
         self.pairs.iter().map(|(key, value)| (key, value))
     }
 
-    /// Returns the keys, and the values for changing them, in order.
+    /// Returns the pairs in order, with mutable values.
     pub fn pairs_mut(&mut self) -> impl Iterator<Item = (&Node, &mut Node)> {
         self.pairs.iter_mut().map(|(key, value)| (&*key, value))
     }
@@ -42,20 +42,19 @@ impl Mapping {
         self.pair(key).map(|(_, value)| value)
     }
 
-    /// Returns the value of a key for changing it.
+    /// Returns the value of a key, mutably.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
         let index = self.index(key)?;
         Some(&mut self.pairs[index].1)
     }
 
-    /// Returns a key as it was written, and its value.
+    /// Returns the node of a key, and its value.
     pub fn pair(&self, key: &str) -> Option<(&Node, &Node)> {
         let (key, value) = &self.pairs[self.index(key)?];
         Some((key, value))
     }
 
-    /// Puts a value under a key: in the place of the pair with the same key, or else at the end.
-    /// Returns the value that was there.
+    /// Sets the value of a key. A new key is added at the end. Returns the previous value.
     pub fn insert(&mut self, key: Node, value: Node) -> Option<Node> {
         match self.index(key.key_text()) {
             Some(index) => Some(std::mem::replace(&mut self.pairs[index], (key, value)).1),
@@ -66,18 +65,18 @@ impl Mapping {
         }
     }
 
-    /// Removes a key; the others keep their order. Returns the value that was there.
+    /// Removes a key and keeps the order of the others. Returns its value.
     pub fn remove(&mut self, key: &str) -> Option<Node> {
         self.remove_pair(key).map(|(_, value)| value)
     }
 
-    /// Removes a key; the others keep their order. Returns it as it was written, and its value.
+    /// Removes a key and keeps the order of the others. Returns the node of the key, and its value.
     pub fn remove_pair(&mut self, key: &str) -> Option<(Node, Node)> {
         let index = self.index(key)?;
         Some(self.pairs.remove(index))
     }
 
-    /// Makes a mapping of pairs whose keys are known to differ.
+    /// Returns a mapping of pairs. The caller ensures that the keys differ.
     pub(super) fn of_distinct(pairs: Vec<(Node, Node)>) -> Mapping {
         Mapping { pairs }
     }
@@ -89,7 +88,7 @@ impl Mapping {
     }
 }
 
-/// Of two pairs with one key the later one's value counts.
+/// The last value of a duplicate key wins.
 impl FromIterator<(Node, Node)> for Mapping {
     fn from_iter<Pairs: IntoIterator<Item = (Node, Node)>>(pairs: Pairs) -> Mapping {
         let mut mapping = Mapping::new();
@@ -114,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn inserting_keeps_the_place_and_removing_the_order() {
+    fn insert_and_remove_keep_the_order() {
         let mut mapping = Mapping::new();
         for key in ["a", "b", "c"] {
             assert!(

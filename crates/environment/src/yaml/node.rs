@@ -1,4 +1,4 @@
-//! A value of a document with the place where it was written.
+//! A value of a document, with its place in the file.
 
 use std::{ops::Range, sync::Arc};
 
@@ -8,19 +8,19 @@ use super::{
     source::{Position, Source},
 };
 
-/// A value and where it was written.
+/// A value, with its place in the file.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// What it is.
+    /// The value.
     pub value: Value,
-    /// The file that it was written in.
+    /// The file that contains the value.
     pub source: Arc<Source>,
-    /// Where in the file's text, in bytes. Empty for a value that was made in code, or that is only
-    /// implied, such as the null in `key:`.
+    /// The place in the file's text, in bytes. Empty for a value that was made in code, and for an
+    /// implied value, such as the null in `key:`.
     pub span: Range<usize>,
 }
 
-/// What a [`Node`] is.
+/// The value of a [`Node`].
 #[derive(Debug, Clone)]
 pub enum Value {
     /// A single value.
@@ -32,8 +32,8 @@ pub enum Value {
 }
 
 impl Node {
-    /// Makes a string. It is written plain where every reader takes it for this string, otherwise
-    /// in double quotes.
+    /// Returns a string: plain if all readers read the text as a string, otherwise in double
+    /// quotes.
     pub fn string(text: impl Into<String>) -> Node {
         let text = text.into();
         let style = if is_plain_string(&text) {
@@ -44,28 +44,28 @@ impl Node {
         Node::scalar(text, style)
     }
 
-    /// Makes `true` or `false`.
+    /// Returns `true` or `false`.
     pub fn boolean(value: bool) -> Node {
         Node::scalar(value.to_string(), Style::Plain)
     }
 
-    /// Makes a whole number.
+    /// Returns an integer.
     pub fn integer(value: i64) -> Node {
         Node::scalar(value.to_string(), Style::Plain)
     }
 
-    /// Makes a string of many lines, such as a PEM certificate, which is written as a `|` block. A
-    /// text that such a block cannot hold is written in double quotes.
+    /// Returns a string of several lines, such as a PEM certificate. It is written as a `|` block,
+    /// or in double quotes if a block cannot represent the text.
     pub fn literal(text: impl Into<String>) -> Node {
         Node::scalar(text.into(), Style::Literal)
     }
 
-    /// Makes a list.
+    /// Returns a list.
     pub fn sequence(items: impl IntoIterator<Item = Node>) -> Node {
         Node::built(Value::Sequence(items.into_iter().collect()))
     }
 
-    /// Makes a mapping. Of two pairs with one key the later one's value counts.
+    /// Returns a mapping. The last value of a duplicate key wins.
     pub fn mapping<Key: Into<String>>(pairs: impl IntoIterator<Item = (Key, Node)>) -> Node {
         let mut mapping = Mapping::new();
         for (key, value) in pairs {
@@ -74,7 +74,7 @@ impl Node {
         Node::built(Value::Mapping(mapping))
     }
 
-    /// Returns the place where the value begins.
+    /// Returns the line and column where the value begins.
     pub fn position(&self) -> Position {
         self.source.position(self.span.start)
     }
@@ -89,7 +89,7 @@ impl Node {
         self.position().column
     }
 
-    /// Returns the single value, if it is one.
+    /// Returns the scalar, if this is a single value.
     pub fn as_scalar(&self) -> Option<&Scalar> {
         match &self.value {
             Value::Scalar(scalar) => Some(scalar),
@@ -97,7 +97,7 @@ impl Node {
         }
     }
 
-    /// Returns the items, if it is a list.
+    /// Returns the items, if this is a list.
     pub fn as_sequence(&self) -> Option<&[Node]> {
         match &self.value {
             Value::Sequence(items) => Some(items),
@@ -105,7 +105,7 @@ impl Node {
         }
     }
 
-    /// Returns the pairs, if it is a mapping.
+    /// Returns the pairs, if this is a mapping.
     pub fn as_mapping(&self) -> Option<&Mapping> {
         match &self.value {
             Value::Mapping(mapping) => Some(mapping),
@@ -113,7 +113,7 @@ impl Node {
         }
     }
 
-    /// Returns the pairs for changing them, if it is a mapping.
+    /// Returns the pairs, mutably, if this is a mapping.
     pub fn as_mapping_mut(&mut self) -> Option<&mut Mapping> {
         match &mut self.value {
             Value::Mapping(mapping) => Some(mapping),
@@ -121,22 +121,22 @@ impl Node {
         }
     }
 
-    /// Returns the text of a single value as it was written, whatever its type: `4.10` is `"4.10"`.
+    /// Returns the text of a single value, without interpreting its type: `4.10` is `"4.10"`.
     pub fn text(&self) -> Option<&str> {
         self.as_scalar().map(|scalar| scalar.text.as_str())
     }
 
-    /// Returns the value of a key, if it is a mapping that has the key.
+    /// Returns the value of a key, if this is a mapping with the key.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.as_mapping()?.get(key)
     }
 
-    /// Returns whether it is null.
+    /// Returns whether the value is null.
     pub fn is_null(&self) -> bool {
         self.as_scalar().is_some_and(Scalar::is_null)
     }
 
-    /// Returns what kind of value it is, for messages: `a list`, `a mapping`, `a single value` or
+    /// Returns the kind of the value, for messages: `a list`, `a mapping`, `a single value` or
     /// `null`.
     pub fn kind(&self) -> &'static str {
         match &self.value {
@@ -147,8 +147,8 @@ impl Node {
         }
     }
 
-    /// Returns the text of a key. Reading and making both see to it that keys are scalars; a caller
-    /// who puts something else in the place of a key has made one without text.
+    /// Returns the text of a key. The text is empty if the key is not a scalar; neither `parse` nor
+    /// [`Node::mapping`] makes such keys.
     pub(super) fn key_text(&self) -> &str {
         self.text().unwrap_or_default()
     }
@@ -171,7 +171,7 @@ impl Node {
 }
 
 impl Default for Node {
-    /// Makes an empty mapping.
+    /// Returns an empty mapping.
     fn default() -> Node {
         Node::built(Value::Mapping(Mapping::new()))
     }

@@ -1,4 +1,4 @@
-//! Reads one YAML document into a tree.
+//! Parses a YAML document into a tree.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,27 +17,26 @@ use super::{
 };
 use crate::problem::{Problem, quote};
 
-/// How many levels a document may have. Everything that walks the tree recurses, and relies on
-/// this.
-const DEEPEST: usize = 128;
+/// The maximum depth of a document. Functions that walk the tree recurse and rely on this limit.
+const MAX_DEPTH: usize = 128;
 
-/// How many values all anchors and aliases of a document may copy. Aliases of aliases grow
-/// exponentially: a file of one kilobyte can ask for more memory than there is.
-const MOST_COPIED_NODES: usize = 100_000;
+/// The maximum number of values that the anchors and aliases of a document copy. Aliases of aliases
+/// grow exponentially: a file of one kilobyte could use all memory.
+const MAX_COPIED_NODES: usize = 100_000;
 
-/// How many bytes of text all anchors and aliases of a document may copy.
-const MOST_COPIED_BYTES: usize = 8 << 20;
+/// The maximum number of bytes of text that the anchors and aliases of a document copy.
+const MAX_COPIED_BYTES: usize = 8 << 20;
 
-/// Reads the one document of a file.
+/// Parses the document of a file.
 ///
-/// Anchors, aliases and merge keys (`<<`) are resolved; a copied value keeps the place of its
-/// original. An empty file is a null. A byte order mark is skipped.
+/// Resolves anchors, aliases and merge keys (`<<`); a copied value keeps the place of the original.
+/// An empty file is a null. A byte order mark is skipped.
 ///
 /// # Errors
 ///
-/// Returns the first problem with the file: text that is not YAML, a second document, a duplicate
-/// key or is not a single value, a tag on a collection, more than 128 levels, aliases that grow
-/// without measure.
+/// Returns the first problem with the file: invalid YAML, a second document, a duplicate key, a key
+/// that is not a single value, a tag on a list or mapping, more than 128 levels, or aliases that
+/// copy too much.
 pub fn parse(source: Arc<Source>) -> Result<Node, Problem> {
     let body = source
         .text
@@ -63,20 +62,21 @@ pub fn parse(source: Arc<Source>) -> Result<Node, Problem> {
 struct Builder<'source> {
     source: &'source Arc<Source>,
     offsets: Offsets,
-    /// The collections that are open, the outermost first.
+    /// The open lists and mappings, the outermost first.
     frames: Vec<Frame>,
     anchors: HashMap<usize, Anchored>,
+    /// The total size of all copies.
     copied: Size,
     documents: usize,
     root: Option<Node>,
 }
 
-/// A collection whose end has not come yet.
+/// A list or mapping whose end has not been parsed.
 struct Frame {
     start: usize,
-    /// The end of the last value in it.
+    /// The end of its last value.
     end: usize,
-    /// The parser's number of its anchor; 0 for none.
+    /// The number that the parser gives to its anchor; 0 without an anchor.
     anchor: usize,
     content: Content,
 }
@@ -89,15 +89,16 @@ enum Content {
 #[derive(Default)]
 struct OpenMapping {
     pairs: Vec<(Node, Node)>,
-    /// The texts of all keys so far.
+    /// The texts of the keys so far, for finding duplicates.
     keys: HashSet<String>,
-    /// The key whose value comes next.
+    /// The key that waits for its value.
     key: Option<Node>,
     merge: Option<Merge>,
 }
 
-/// What `<<` merges, and before which pair.
+/// The mappings that `<<` merges.
 struct Merge {
+    /// The index of the pair that follows `<<`.
     index: usize,
     mappings: Vec<Mapping>,
 }
@@ -107,7 +108,7 @@ struct Anchored {
     size: Size,
 }
 
-/// How much there is of a value.
+/// The size of a value with all values in it.
 #[derive(Default, Clone, Copy)]
 struct Size {
     nodes: usize,
@@ -145,7 +146,7 @@ impl<'source> Builder<'source> {
                 let tag = tag.map(|tag| format!("{}{}", tag.handle, tag.suffix));
                 let node = self.scalar(text.into_owned(), style, tag, span);
                 let span = node.span.clone();
-                self.remember(anchor, &node)?;
+                self.store_anchor(anchor, &node)?;
                 self.attach(node, span)
             }
             Event::Alias(anchor) => {
@@ -178,7 +179,7 @@ impl<'source> Builder<'source> {
             ScalarStyle::Literal => Style::Literal,
             ScalarStyle::Folded => Style::Folded,
         };
-        // A block's end is found only where the next value begins, after blank lines.
+        // The parser's span of a block includes the blank lines after the block.
         let written = self.source.text[span.clone()].trim_end().len();
         Node {
             value: Value::Scalar(Scalar { text, style, tag }),
@@ -188,8 +189,8 @@ impl<'source> Builder<'source> {
     }
 
     fn alias(&mut self, anchor: usize, span: &Range<usize>) -> Result<Node, Problem> {
-        // The parser has refused names that no anchor before this place has; what is not here is
-        // still open.
+        // The parser refuses unknown names. An anchor that is not in `anchors` belongs to an open
+        // list or mapping, which contains this alias.
         let Some(Anchored { node, size }) = self.anchors.get(&anchor) else {
             return Err(self.problem(
                 span.clone(),
@@ -198,14 +199,14 @@ impl<'source> Builder<'source> {
         };
         let (node, size) = (node.clone(), *size);
         self.count_copy(size, span)?;
-        if self.frames.len() + size.levels > DEEPEST {
+        if self.frames.len() + size.levels > MAX_DEPTH {
             return Err(self.too_deep(span.clone()));
         }
         Ok(node)
     }
 
-    /// Keeps a value for the aliases of its anchor.
-    fn remember(&mut self, anchor: usize, node: &Node) -> Result<(), Problem> {
+    /// Stores the value of an anchor for its aliases.
+    fn store_anchor(&mut self, anchor: usize, node: &Node) -> Result<(), Problem> {
         if anchor == 0 {
             return Ok(());
         }
@@ -216,10 +217,11 @@ impl<'source> Builder<'source> {
         Ok(())
     }
 
+    /// Counts the size of a copy, and refuses a total above the limits.
     fn count_copy(&mut self, size: Size, span: &Range<usize>) -> Result<(), Problem> {
         self.copied.nodes += size.nodes;
         self.copied.bytes += size.bytes;
-        if self.copied.nodes > MOST_COPIED_NODES || self.copied.bytes > MOST_COPIED_BYTES {
+        if self.copied.nodes > MAX_COPIED_NODES || self.copied.bytes > MAX_COPIED_BYTES {
             return Err(self.problem(
                 span.clone(),
                 "the aliases up to here expand to more than a configuration may contain",
@@ -229,7 +231,7 @@ impl<'source> Builder<'source> {
     }
 
     fn open(&mut self, span: Range<usize>, anchor: usize, content: Content) -> Result<(), Problem> {
-        if self.frames.len() >= DEEPEST {
+        if self.frames.len() >= MAX_DEPTH {
             return Err(self.too_deep(span));
         }
         self.frames.push(Frame {
@@ -241,12 +243,13 @@ impl<'source> Builder<'source> {
         Ok(())
     }
 
-    /// Closes the innermost collection.
+    /// Closes the innermost list or mapping.
     fn close(&mut self, span: Range<usize>) -> Result<(), Problem> {
         let Some(frame) = self.frames.pop() else {
             return Err(self.problem(span, "not valid YAML: a collection ends that never began"));
         };
-        // A collection in brackets ends with its bracket, another with its last value.
+        // In brackets, the span of this event is the closing bracket. Without brackets it is empty,
+        // and the last value is the end.
         let end = if span.is_empty() { frame.end } else { span.end };
         let value = match frame.content {
             Content::Sequence(items) => Value::Sequence(items),
@@ -258,12 +261,12 @@ impl<'source> Builder<'source> {
             source: Arc::clone(self.source),
             span: span.clone(),
         };
-        self.remember(frame.anchor, &node)?;
+        self.store_anchor(frame.anchor, &node)?;
         self.attach(node, span)
     }
 
-    /// Puts a finished value where it belongs. `span` is where it was used: for an alias, not where
-    /// it was written.
+    /// Adds a parsed value to the innermost list or mapping; without one, the value is the root.
+    /// `span` is the place of the use: for an alias, the alias itself.
     fn attach(&mut self, node: Node, span: Range<usize>) -> Result<(), Problem> {
         let Some(frame) = self.frames.last_mut() else {
             self.root = Some(node);
@@ -284,8 +287,8 @@ impl<'source> Builder<'source> {
         })
     }
 
-    /// Refuses the tags of collections, except those that say what is plain to see: they would be
-    /// lost.
+    /// Refuses a tag on a list or mapping, because the tree cannot store it. `!!seq` on a list and
+    /// `!!map` on a mapping are redundant and allowed.
     fn check_collection_tag(
         &self,
         tag: Option<&saphyr_parser::Tag>,
@@ -302,7 +305,7 @@ impl<'source> Builder<'source> {
     }
 
     fn too_deep(&self, span: Range<usize>) -> Problem {
-        let rule = format!("more than {DEEPEST} levels of lists and mappings");
+        let rule = format!("more than {MAX_DEPTH} levels of lists and mappings");
         self.problem(span, rule)
     }
 
@@ -328,7 +331,7 @@ impl<'source> Builder<'source> {
     }
 }
 
-/// Why a mapping does not take a key or a value.
+/// The reason why a mapping refuses a key or a value.
 struct Refusal {
     rule: String,
     help: Option<String>,
@@ -385,14 +388,14 @@ impl OpenMapping {
         Ok(())
     }
 
-    /// Puts what `<<` merges in its place. The mapping's own keys win, then those of the earlier
-    /// mappings.
+    /// Inserts the pairs that `<<` merges. The mapping's own keys win; among the merged mappings,
+    /// the earlier ones win.
     fn close(mut self) -> Mapping {
         let Some(Merge { index, mappings }) = self.merge else {
             return Mapping::of_distinct(self.pairs);
         };
-        // The key `<<` itself is spent; a quoted one that comes with a merged mapping is a key like
-        // any other.
+        // The merge key is not in the result. A merged mapping may have a quoted `<<`, which is an
+        // ordinary key.
         self.keys.remove("<<");
         let after = self.pairs.split_off(index);
         for (key, value) in mappings.into_iter().flatten() {
@@ -436,11 +439,11 @@ impl Size {
     }
 }
 
-/// From the parser's offsets in characters to offsets in bytes.
+/// Converts the parser's offsets, in characters, to offsets in bytes.
 struct Offsets {
+    /// The length of the byte order mark, which the parser does not see.
     base: usize,
-    /// The offset of each character and of the end; nothing for a text in which every character is
-    /// a byte.
+    /// The offset of each character; nothing for an ASCII text, where both offsets are equal.
     bytes: Option<Vec<usize>>,
     length: usize,
 }

@@ -1,22 +1,21 @@
-//! A single value as it is in a file, and what readers make of it.
+//! Single values: text, style and tag, and the types that YAML readers give to them.
 
-/// The prefix of the tags that YAML itself defines.
+/// The prefix of the tags that YAML defines, such as `!!str`.
 pub(super) const CORE_TAG: &str = "tag:yaml.org,2002:";
 
-/// A single value: its text and how it was written.
+/// A single value, as it is in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scalar {
-    /// The text, with quotes, escapes, indentation and folded line breaks resolved; never
-    /// interpreted further.
+    /// The text. Quotes, escapes, indentation and folded line breaks are resolved; the type is not.
     pub text: String,
-    /// How it was written.
+    /// The notation of the text.
     pub style: Style,
-    /// The tag in full where one was written: `tag:yaml.org,2002:str` for `!!str`, `!local` for
+    /// The full tag, if the file has one: `tag:yaml.org,2002:str` for `!!str`, `!local` for
     /// `!local`.
     pub tag: Option<String>,
 }
 
-/// How a scalar is written.
+/// The notation of a scalar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     /// Without quotes. Only such a scalar can be a boolean, a number or null.
@@ -32,7 +31,7 @@ pub enum Style {
 }
 
 impl Scalar {
-    /// Returns whether this is YAML's null: nothing at all, `~` or `null`, without quotes.
+    /// Returns whether this is YAML's null: an empty text, `~` or `null`, without quotes.
     pub fn is_null(&self) -> bool {
         match self.tag.as_deref() {
             None => {
@@ -46,10 +45,8 @@ impl Scalar {
     }
 }
 
-/// Returns whether a plain scalar of this text, on one line in block style, is read as this text
-/// again.
-///
-/// It says nothing of how readers interpret the text; see [`is_plain_string`].
+/// Returns whether a text can be a plain scalar on one line in block style. Readers may still give
+/// the scalar a different type than string; see [`is_plain_string`].
 pub(super) fn can_be_plain(text: &str) -> bool {
     let mut characters = text.chars();
     let Some(first) = characters.next() else {
@@ -60,14 +57,14 @@ pub(super) fn can_be_plain(text: &str) -> bool {
         '-' | '?' | ':' => second.is_some_and(|second| second != ' '),
         _ => !",[]{}#&*!|>'\"%@` ".contains(first),
     };
-    // Tabs are legal within plain scalars, but readers differ about them next to indicators.
-    let characters_fit = text.chars().all(|c| is_printable(c) && c != '\t');
+    // Plain scalars may contain tabs, but readers disagree about tabs next to indicators.
+    let has_plain_characters = text.chars().all(|c| is_printable(c) && c != '\t');
     let is_document_marker = ["---", "..."].into_iter().any(|marker| {
         text.strip_prefix(marker)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
     });
     starts_well
-        && characters_fit
+        && has_plain_characters
         && !is_document_marker
         && !text.ends_with(' ')
         && !text.ends_with(':')
@@ -75,28 +72,27 @@ pub(super) fn can_be_plain(text: &str) -> bool {
         && !text.contains(" #")
 }
 
-/// Returns whether every reader of YAML 1.1 and 1.2 takes a plain scalar of this text for a string
-/// of this text.
+/// Returns whether all readers of YAML 1.1 and 1.2 read a plain scalar of this text as a string.
 ///
-/// Errs on the side of no: an IPv4 address is refused like the number it begins as.
+/// Returns false in doubt: for an IPv4 address too, because it begins like a number.
 pub(super) fn is_plain_string(text: &str) -> bool {
-    !text.is_empty() && can_be_plain(text) && !is_special_word(text) && !is_like_a_number(text)
+    !text.is_empty() && can_be_plain(text) && !is_special_word(text) && !resembles_number(text)
 }
 
-/// Returns whether a character can be written literally in a YAML file of any version and ends no
-/// line there.
+/// Returns whether a character can be written unescaped in all versions of YAML, and is not a line
+/// break in any of them.
 pub(super) fn is_printable(character: char) -> bool {
     match character {
         '\t' | ' '..='~' => true,
-        // Among them are U+2028 and U+2029, which break lines in YAML 1.1 and not in 1.2, and the
-        // byte order mark.
+        // These include the byte order mark, and U+2028 and U+2029, which are line breaks only in
+        // YAML 1.1.
         _ if redaction::is_hidden(character) => false,
         '\u{a0}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}' => true,
         _ => false,
     }
 }
 
-/// Returns whether some YAML version gives this word a meaning of its own, whatever its case.
+/// Returns whether a version of YAML gives this word a special meaning. Case is ignored.
 fn is_special_word(text: &str) -> bool {
     const WORDS: [&str; 12] = [
         "y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", "=", "<<",
@@ -104,19 +100,19 @@ fn is_special_word(text: &str) -> bool {
     WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
-/// Returns whether this looks like a number, a date or a time of day of some YAML version.
-fn is_like_a_number(text: &str) -> bool {
+/// Returns whether a text resembles a number, a date or a time in a version of YAML.
+fn resembles_number(text: &str) -> bool {
     let unsigned = text.trim_start_matches(['+', '-']);
-    let begins = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    let unpointed = unsigned.trim_start_matches('.');
+    let begins_like_number = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    let name = unsigned.trim_start_matches('.');
     let is_named = ["inf", "nan"]
         .iter()
-        .any(|name| unpointed.eq_ignore_ascii_case(name));
-    // Hexadecimal digits, the letters of the prefixes 0x and 0o, and those of a timestamp.
-    let goes_on = unsigned
+        .any(|named| name.eq_ignore_ascii_case(named));
+    // Hexadecimal digits, the prefixes 0x and 0o, and the characters of a timestamp.
+    let has_number_characters = unsigned
         .chars()
         .all(|c| c.is_ascii_hexdigit() || "xXoO_+-.:tTzZ ".contains(c));
-    begins && (goes_on || is_named)
+    begins_like_number && (has_number_characters || is_named)
 }
 
 #[cfg(test)]
@@ -124,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn null_is_only_what_yaml_calls_null() {
+    fn only_unquoted_nulls_are_null() {
         let scalar = |text: &str, style, tag: Option<&str>| Scalar {
             text: text.to_owned(),
             style,
@@ -144,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_that_some_reader_takes_for_something_else_are_not_plain() {
+    fn strings_that_a_reader_gives_a_different_type_are_not_plain() {
         let quoted = [
             "",
             "yes",

@@ -1,10 +1,10 @@
-//! The text of one file and the way from an offset in it to a line and a column.
+//! The text of one file, and the line and column of an offset in it.
 
 use std::sync::{Arc, LazyLock};
 
 use camino::Utf8PathBuf;
 
-/// The mark that some editors put at the start of a file; it belongs to no line.
+/// The mark that some editors write at the start of a file. The first line does not include it.
 pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The source of all nodes that were made in code.
@@ -15,17 +15,16 @@ static BUILT: LazyLock<Arc<Source>> = LazyLock::new(|| {
     })
 });
 
-/// One file as it was read.
+/// The text of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// The path as it is shown: relative to the workspace root. Empty for values that were made in
-    /// code.
+    /// The path, relative to the workspace root. Empty for nodes that were made in code.
     pub path: Utf8PathBuf,
     /// The whole text.
     pub text: String,
 }
 
-/// A place in a [`Source`], as editors count.
+/// A place in a [`Source`], counted as editors do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// The line, from 1.
@@ -34,13 +33,21 @@ pub struct Position {
     pub column: usize,
 }
 
+/// Removes the byte order mark from the start of a file's text.
+pub(crate) fn without_byte_order_mark(text: String) -> String {
+    match text.strip_prefix(BYTE_ORDER_MARK) {
+        Some(unmarked) => unmarked.to_owned(),
+        None => text,
+    }
+}
+
 impl Source {
     /// Returns the source that nodes made in code share.
     pub(super) fn built() -> Arc<Source> {
         Arc::clone(&BUILT)
     }
 
-    /// Returns whether this represents code instead of a file.
+    /// Returns whether this is the source of nodes that were made in code.
     pub fn is_built(&self) -> bool {
         self.path.as_str().is_empty()
     }
@@ -56,7 +63,7 @@ impl Source {
         }
     }
 
-    /// Returns the text of the line that holds a byte offset, without its line break.
+    /// Returns the line at a byte offset, without its line break.
     pub fn line_at(&self, offset: usize) -> &str {
         let offset = self.boundary(offset);
         let start = self.text[..offset]
@@ -70,7 +77,7 @@ impl Source {
             .trim_end_matches('\r')
     }
 
-    /// Moves an offset back to the nearest place where the text may be cut.
+    /// Returns the last character boundary up to an offset.
     fn boundary(&self, offset: usize) -> usize {
         let mut offset = offset.min(self.text.len());
         while !self.text.is_char_boundary(offset) {

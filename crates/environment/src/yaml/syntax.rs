@@ -1,33 +1,32 @@
-//! Explains why a text is not YAML: what is probably wrong, and where it began.
+//! Explains why a text is not valid YAML: the probable mistake, and its place.
 //!
-//! A parser stops where it no longer understands the text. A quote or a bracket that is not closed
-//! is often many lines above that place. So the text is scanned again, only for quotes, brackets
-//! and indentation.
+//! The parser may stop many lines below the mistake, such as a quote or a bracket that is not
+//! closed. This module scans the text again, only for quotes, brackets and tabs.
 
 use std::ops::Range;
 
 use crate::problem::count;
 
-/// What is probably wrong with a text.
+/// The probable mistake in a text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Explanation {
     /// The offending text, in bytes.
     pub(super) span: Range<usize>,
-    /// What is wrong: a lower-case fragment.
+    /// The mistake: a lower-case fragment.
     pub(super) rule: String,
-    /// What to do about it: a lower-case fragment.
+    /// The fix: a lower-case fragment.
     pub(super) help: &'static str,
 }
 
-/// Explains why the parser stopped at the byte `at` of `text` with the message `said`.
-pub(super) fn explain(text: &str, at: usize, said: &str) -> Explanation {
+/// Explains why the parser stopped at the byte `at` of `text` with the error `message`.
+pub(super) fn explain(text: &str, at: usize, message: &str) -> Explanation {
     let (before, whole) = (Scan::of(&text[..at]), Scan::of(text));
     conflict(text)
-        .or_else(|| tab(text, &whole, at, said))
-        .or_else(|| value(text, at, said))
-        .or_else(|| open_quote(text, &before, &whole, at, said))
+        .or_else(|| tab(text, &whole, at, message))
+        .or_else(|| value(text, at, message))
+        .or_else(|| open_quote(text, &before, &whole, at, message))
         .or_else(|| bracket(text, &before, at))
-        .or_else(|| by_message(text, at, said))
+        .or_else(|| by_message(text, at, message))
         .or_else(|| indentation(text, at))
         .unwrap_or_else(|| Explanation {
             span: character(text, at),
@@ -36,12 +35,12 @@ pub(super) fn explain(text: &str, at: usize, said: &str) -> Explanation {
         })
 }
 
-/// The marks that git leaves in a file.
+/// Finds the markers of an unresolved merge conflict.
 fn conflict(text: &str) -> Option<Explanation> {
     let (start, line) = lines(text).find(|(_, line)| {
         ["<<<<<<< ", ">>>>>>> "]
             .iter()
-            .any(|mark| line.starts_with(mark))
+            .any(|marker| line.starts_with(marker))
     })?;
     Some(Explanation {
         span: start..start + line.len(),
@@ -50,10 +49,11 @@ fn conflict(text: &str) -> Option<Explanation> {
     })
 }
 
-fn tab(text: &str, whole: &Scan, at: usize, said: &str) -> Option<Explanation> {
+/// Finds a tab in the indentation.
+fn tab(text: &str, whole: &Scan, at: usize, message: &str) -> Option<Explanation> {
     let found = match whole.tab.filter(|&tab| tab <= at) {
         Some(tab) => tab,
-        None if said.contains("tab") => at + text[at..].find('\t')?,
+        None if message.contains("tab") => at + text[at..].find('\t')?,
         None => return None,
     };
     Some(Explanation {
@@ -63,24 +63,25 @@ fn tab(text: &str, whole: &Scan, at: usize, said: &str) -> Option<Explanation> {
     })
 }
 
-/// A quote that is open where the parser stopped, or that the quote just before that place closed
-/// by accident.
+/// Finds a quote without its closing quote.
+///
+/// Either the quote is open where the parser stopped, or a later quote has closed it by accident.
 fn open_quote(
     text: &str,
     before: &Scan,
     whole: &Scan,
     at: usize,
-    said: &str,
+    message: &str,
 ) -> Option<Explanation> {
     let line_end = line(text, at).end;
-    let by_accident = before.quotes.last().filter(|quote| {
+    let closed_by_accident = before.quotes.last().filter(|quote| {
         text[quote.start..quote.end].contains('\n') && !text[quote.end..at].contains('\n')
     });
-    let start = if said.contains("quoted scalar") && text[at..].starts_with(['"', '\'']) {
+    let start = if message.contains("quoted scalar") && text[at..].starts_with(['"', '\'']) {
         at
     } else if let Some((start, _)) = before.quote {
         start
-    } else if let Some(quote) = by_accident {
+    } else if let Some(quote) = closed_by_accident {
         quote.start
     } else {
         whole
@@ -95,6 +96,7 @@ fn open_quote(
     })
 }
 
+/// Finds a bracket that is not closed or not opened, or a text that is not allowed in brackets.
 fn bracket(text: &str, before: &Scan, at: usize) -> Option<Explanation> {
     let Some(&open) = before.brackets.last() else {
         let found = text[at..]
@@ -111,8 +113,7 @@ fn bracket(text: &str, before: &Scan, at: usize) -> Option<Explanation> {
         b'{' => ('{', '}'),
         _ => ('[', ']'),
     };
-    let line_end = text[at..].find('\n').map_or(text.len(), |end| at + end);
-    if text[at..line_end].contains(closing) {
+    if text[at..line(text, at).end].contains(closing) {
         return Some(Explanation {
             span: character(text, at),
             rule: format!("this does not belong between `{bracket}` and `{closing}`"),
@@ -129,24 +130,25 @@ fn bracket(text: &str, before: &Scan, at: usize) -> Option<Explanation> {
     })
 }
 
-/// What is wrong with a value, wherever it is, by the parser's message.
-fn value(text: &str, at: usize, said: &str) -> Option<Explanation> {
-    let (rule, help) = if said.contains("unknown anchor") || said.contains("anchor or alias") {
+/// Explains an invalid value, according to the parser's message.
+fn value(text: &str, at: usize, message: &str) -> Option<Explanation> {
+    let (rule, help) = if message.contains("unknown anchor") || message.contains("anchor or alias")
+    {
         (
             "a text that begins with `*` or `&` refers to another place of the file",
             "put quotes around the text",
         )
-    } else if said.contains("unexpected character") || said.contains("directive") {
+    } else if message.contains("unexpected character") || message.contains("directive") {
         (
             "a text cannot begin with this character",
             "put quotes around the text",
         )
-    } else if said.contains("escape") || said.contains("hexadecimal") {
+    } else if message.contains("escape") || message.contains("hexadecimal") {
         (
             "a backslash in double quotes begins an escape, and this is not one",
             "use single quotes, or double the backslash",
         )
-    } else if said.contains("unprintable") || said.contains("byte order mark") {
+    } else if message.contains("unprintable") || message.contains("byte order mark") {
         ("this character is not allowed in YAML", "remove it")
     } else {
         return None;
@@ -158,13 +160,13 @@ fn value(text: &str, at: usize, said: &str) -> Option<Explanation> {
     })
 }
 
-/// Explains a space that only looks like one, after a colon or a dash.
-fn odd_space(text: &str, lines: Range<usize>) -> Option<Explanation> {
-    let is_odd = |&(place, c): &(usize, char)| {
+/// Finds a space after a colon or a dash that YAML does not accept as a space.
+fn unusual_space(text: &str, lines: Range<usize>) -> Option<Explanation> {
+    let is_unusual = |&(place, c): &(usize, char)| {
         let before = &text[lines.start..lines.start + place];
         c.is_whitespace() && !c.is_ascii() && before.ends_with([':', '-'])
     };
-    let (place, c) = text[lines.clone()].char_indices().find(is_odd)?;
+    let (place, c) = text[lines.clone()].char_indices().find(is_unusual)?;
     let name = match c {
         '\u{a0}' => "a no-break space",
         _ => "an unusual space",
@@ -176,71 +178,61 @@ fn odd_space(text: &str, lines: Range<usize>) -> Option<Explanation> {
     })
 }
 
-/// What is wrong with a line, by the parser's message.
-fn by_message(text: &str, at: usize, said: &str) -> Option<Explanation> {
-    let line = line(text, at);
-    let rest = text[at..line.end].trim_end();
-    if said.contains("mapping values are not allowed") || said.contains("simple key expect") {
-        let above = text[..line.start].trim_end_matches('\n');
-        let above = above.rfind('\n').map_or(0, |end| end + 1);
-        if let Some(found) = odd_space(text, above..line.end) {
+/// Explains an invalid line, according to the parser's message.
+fn by_message(text: &str, at: usize, message: &str) -> Option<Explanation> {
+    let current = line(text, at);
+    let rest = text[at..current.end].trim_end();
+    if message.contains("mapping values are not allowed") || message.contains("simple key expect") {
+        let above = line(text, text[..current.start].trim_end_matches('\n').len());
+        if let Some(found) = unusual_space(text, above.start..current.end) {
             return Some(found);
         }
     }
-    let (span, rule, help) = if said.contains("mapping values are not allowed") {
-        // The parser stops at the colon. An earlier one on the line belongs to the key.
-        let before = &text[line.start..at];
-        let value = before.find(": ")? + line.start + 2;
+    let (span, rule, help) = if message.contains("mapping values are not allowed") {
+        // The parser stops at the second colon. The first colon of the line ends the key.
+        let before = &text[current.start..at];
+        let value = before.find(": ")? + current.start + 2;
         (
-            value..line.start + text[line.clone()].trim_end().len(),
+            value..current.start + text[current.clone()].trim_end().len(),
             "this text contains a colon and a space",
             "put quotes around it",
         )
-    } else if said.contains("simple key expect") {
-        // The parser may have read on to the next line.
-        let is_first = text[line.start..at].trim().is_empty();
-        let above = text[..line.start]
-            .trim_end()
-            .rfind('\n')
-            .map_or(0, |end| end + 1);
-        let start = if is_first { above } else { line.start };
+    } else if message.contains("simple key expect") {
+        // The parser may have continued to the next line.
+        let key = match text[current.start..at].trim().is_empty() {
+            true => line(text, text[..current.start].trim_end().len()),
+            false => current,
+        };
         (
-            start
-                ..start
-                    + text[start..]
-                        .lines()
-                        .next()
-                        .unwrap_or_default()
-                        .trim_end()
-                        .len(),
+            key.start..key.start + text[key].trim_end().len(),
             "a key is not followed by `:`",
             "write `:` and a space after the key",
         )
-    } else if said.contains("trailing content") {
+    } else if message.contains("trailing content") {
         (
             at..at + rest.len(),
             "text follows the closing quote",
             "put the whole value in one pair of quotes",
         )
-    } else if said.contains("sequence entries are not allowed") {
+    } else if message.contains("sequence entries are not allowed") {
         (
             character(text, at),
             "a list item is not allowed here",
             "begin each item on a line of its own below the key",
         )
-    } else if said.contains("block scalar") && said.contains("comment") {
+    } else if message.contains("block scalar") && message.contains("comment") {
         (
             at..at + rest.len(),
             "text follows `|` or `>` on its line",
             "begin the text on the next line",
         )
-    } else if said.contains("block scalar") {
+    } else if message.contains("block scalar") {
         (
             at..at + rest.len(),
             "the text of `|` or `>` is not indented evenly",
             "indent each of its lines by at least as much as the first",
         )
-    } else if said.contains("comment") {
+    } else if message.contains("comment") {
         (
             character(text, at),
             "a comment requires a space before `#`",
@@ -256,7 +248,7 @@ fn by_message(text: &str, at: usize, said: &str) -> Option<Explanation> {
     })
 }
 
-/// A line whose indentation fits none of the lines above.
+/// Finds a line whose indentation differs from the line above.
 fn indentation(text: &str, at: usize) -> Option<Explanation> {
     let found = line(text, at);
     let content = text[found.clone()].trim_end();
@@ -268,33 +260,34 @@ fn indentation(text: &str, at: usize) -> Option<Explanation> {
         .lines()
         .rev()
         .find(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))?;
-    let (mine, theirs) = (width(content), width(above));
-    if mine == theirs {
+    let (indent, indent_above) = (width(content), width(above));
+    if indent == indent_above {
         return None;
     }
     Some(Explanation {
-        span: found.start + mine..found.start + content.len(),
+        span: found.start + indent..found.start + content.len(),
         rule: format!(
-            "this line is indented by {}, the line above by {theirs}",
-            count(mine, "space")
+            "this line is indented by {}, the line above by {indent_above}",
+            count(indent, "space")
         ),
         help: "indent the keys and the items of one level by the same number of spaces",
     })
 }
 
+/// Returns the span of the character at a byte.
 fn character(text: &str, at: usize) -> Range<usize> {
     let length = text[at..].chars().next().map_or(0, char::len_utf8);
     at..at + length
 }
 
-/// Returns the line around a byte, without its line break.
+/// Returns the span of the line at a byte, without its line break.
 fn line(text: &str, at: usize) -> Range<usize> {
     let start = text[..at].rfind('\n').map_or(0, |end| end + 1);
     let end = text[at..].find('\n').map_or(text.len(), |end| at + end);
     start..end
 }
 
-/// Returns each line, without its line break, and where it begins.
+/// Returns the offset and the text of each line, without line breaks.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut start = 0;
     text.split('\n').map(move |line| {
@@ -307,21 +300,21 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 /// The quotes, brackets and tabs of a text.
 #[derive(Debug, Default)]
 struct Scan {
-    /// The quote that is open at the end, and where it is.
+    /// The place and the character of the quote that is open at the end.
     quote: Option<(usize, u8)>,
-    /// The quoted texts.
+    /// The spans of quoted texts.
     quotes: Vec<Range<usize>>,
-    /// The brackets that are open at the end, the outermost first.
+    /// The places of brackets that are open at the end, the outermost first.
     brackets: Vec<usize>,
-    /// The first tab in front of a line's text.
+    /// The place of the first tab in an indentation.
     tab: Option<usize>,
 }
 
 impl Scan {
     fn of(text: &str) -> Self {
         let mut scan = Self::default();
-        // The column of the key whose text `|` or `>` begins; lines that are indented further
-        // belong to it.
+        // The column of the key with a block (`|` or `>`). Lines with more indentation belong to
+        // the block.
         let mut block: Option<usize> = None;
         for (start, line) in lines(text) {
             let line = line.trim_end_matches('\r');
@@ -341,11 +334,11 @@ impl Scan {
         scan
     }
 
-    /// Scans one line, and returns the column of the key if a block of text begins below it.
+    /// Scans one line. Returns the column of its key if a block begins below the line.
     fn line(&mut self, start: usize, line: &str) -> Option<usize> {
         let bytes = line.as_bytes();
-        // Whether a value may begin here: elsewhere, quotes and brackets are characters of a text.
-        let mut begins = true;
+        // Whether a value may begin here. Elsewhere, quotes and brackets are ordinary characters.
+        let mut may_begin = true;
         let mut column = 0;
         let mut at = 0;
         while at < bytes.len() {
@@ -362,7 +355,7 @@ impl Scan {
                     }
                     _ => {}
                 }
-                begins = false;
+                may_begin = false;
                 at += 1;
                 continue;
             }
@@ -370,25 +363,25 @@ impl Scan {
             match byte {
                 b' ' | b'\t' => {}
                 b'#' if at == 0 || bytes[at - 1].is_ascii_whitespace() => break,
-                b'"' | b'\'' if begins => {
+                b'"' | b'\'' if may_begin => {
                     self.quote = Some((start + at, byte));
                     column = at;
                 }
-                b'[' | b'{' if begins || is_flow => {
+                b'[' | b'{' if may_begin || is_flow => {
                     self.brackets.push(start + at);
-                    begins = true;
+                    may_begin = true;
                 }
                 b']' | b'}' if is_flow => {
                     self.brackets.pop();
-                    begins = false;
+                    may_begin = false;
                 }
-                b',' if is_flow => begins = true,
-                b':' if is_last || is_flow => begins = true,
-                b'-' | b'?' if begins && is_last && !is_flow => column = at,
-                b'|' | b'>' if begins && !is_flow && is_header(&line[at + 1..]) => {
+                b',' if is_flow => may_begin = true,
+                b':' if is_last || is_flow => may_begin = true,
+                b'-' | b'?' if may_begin && is_last && !is_flow => column = at,
+                b'|' | b'>' if may_begin && !is_flow && is_block_header(&line[at + 1..]) => {
                     return Some(column);
                 }
-                b'&' | b'!' if begins => {
+                b'&' | b'!' if may_begin => {
                     while bytes
                         .get(at + 1)
                         .is_some_and(|byte| !byte.is_ascii_whitespace())
@@ -397,10 +390,10 @@ impl Scan {
                     }
                 }
                 _ => {
-                    if begins {
+                    if may_begin {
                         column = at;
                     }
-                    begins = false;
+                    may_begin = false;
                 }
             }
             at += 1;
@@ -409,8 +402,8 @@ impl Scan {
     }
 }
 
-/// Returns whether the rest of a line can follow `|` or `>`.
-fn is_header(rest: &str) -> bool {
+/// Returns whether the rest of a line is valid after `|` or `>`.
+fn is_block_header(rest: &str) -> bool {
     let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));
     rest.trim().is_empty() || rest.starts_with(" #")
 }
@@ -424,7 +417,7 @@ mod tests {
 
     // case 7.6b
     #[test]
-    fn what_is_wrong_is_said_where_it_began() {
+    fn each_mistake_is_explained_at_its_place() {
         let cases = [
             "a: \"x\nb: 1\nc: 2\n",
             "a: \"x\nb: \"y\"\nc: 2\n",
@@ -558,10 +551,10 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn every_place_of_every_text_has_an_explanation(text in "[ab\\[\\]{}:,'\"#|>&*@ \n\tö-]{0,40}") {
+        fn every_explanation_has_a_valid_span(text in "[ab\\[\\]{}:,'\"#|>&*@ \n\tö-]{0,40}") {
             for (at, _) in text.char_indices() {
-                for said in ["tab", "quoted scalar", "trailing content", "simple key expect", "block scalar", ""] {
-                    let explained = super::explain(&text, at, said);
+                for message in ["tab", "quoted scalar", "trailing content", "simple key expect", "block scalar", ""] {
+                    let explained = super::explain(&text, at, message);
                     proptest::prop_assert!(text.get(explained.span).is_some());
                 }
             }

@@ -283,7 +283,7 @@ pub(crate) fn rendered(
                     mke::near_misses(&environment.config, &environment.inventory);
                 let mut problems = vec![Problem::at(node, error.to_string())];
                 problems.extend(near_misses);
-                secrets.cover(&mut problems);
+                secrets.mask(&mut problems);
                 Error::Workspace(workspace::Error::Configuration(Problems(problems)))
             }
             None => Error::Release(error),

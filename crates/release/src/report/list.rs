@@ -176,7 +176,7 @@ fn environment_row(workspace: &Workspace, name: String) -> EnvironmentRow {
                 protected: false,
                 state: match &error {
                     environment::Error::Wrong(problems) => {
-                        format!("wrong: {}", problems.counted())
+                        format!("wrong: {}", environment::count_problems(&problems.0))
                     }
                     environment::Error::Name { .. } => "invalid name".to_owned(),
                     error => format!("wrong: {}", chain(error)),

@@ -221,7 +221,10 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
         Err(error) => {
             let what = match &error {
                 environment::Error::Wrong(problems) => {
-                    format!("its files have {}", problems.counted())
+                    format!(
+                        "its files have {}",
+                        environment::count_problems(&problems.0)
+                    )
                 }
                 error => chain(error),
             };

@@ -158,7 +158,7 @@ fn check(app: &App<'_>, locked: &Locked, file: Option<&Utf8Path>) -> Result<Exit
             "the store has a part of {}: {} in it match their digests; {} missing, which the registry must have\n",
             lock.release,
             super::count(*blobs, "blob"),
-            environment::count_are(*missing, "blob"),
+            environment::count_with_verb(*missing, "blob"),
         ),
     };
     let verified = (checked.mkectl.iter()).filter(|(_, found)| matches!(found, Found::Verified));

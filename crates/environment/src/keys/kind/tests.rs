@@ -1,4 +1,4 @@
-//! Values that are right and values that are not, for each type.
+//! Valid and invalid values of each type.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ fn node(text: &str) -> Node {
 }
 
 #[test]
-fn what_is_right_passes_and_what_is_not_does_not() {
+fn each_type_accepts_valid_values_and_refuses_others() {
     let cases: [(Kind, &[&str], &[&str]); 17] = [
         (
             Kind::Boolean,
@@ -128,18 +128,23 @@ fn what_is_right_passes_and_what_is_not_does_not() {
         (Kind::Any, &["a", "{a: b}", "[1]"], &[]),
         (Kind::Pem, &["'-----BEGIN CERTIFICATE-----'"], &["ca.pem"]),
     ];
-    for (kind, right, wrong) in cases {
-        for text in right {
-            assert_eq!(fault(&rule(kind), &node(text)), None, "{kind:?} {text}");
+    for (kind, valid, invalid) in cases {
+        for text in valid {
+            assert_eq!(
+                config_value_fault(&rule(kind), &node(text)),
+                None,
+                "{kind:?} {text}"
+            );
         }
-        for text in wrong {
-            assert!(fault(&rule(kind), &node(text)).is_some(), "{kind:?} {text}");
+        for text in invalid {
+            let fault = config_value_fault(&rule(kind), &node(text));
+            assert!(fault.is_some(), "{kind:?} {text}");
         }
     }
 }
 
 #[test]
-fn the_fix_is_what_to_write() {
+fn the_help_names_the_fix() {
     let numbers = Rule {
         min: Some(0),
         max: Some(10),
@@ -181,11 +186,11 @@ fn the_fix_is_what_to_write() {
             "`10.96.3.0/16`, whose address has host bits set; write `10.96.0.0/16`",
         ),
     ] {
-        let fault = fault(rule, &node(text)).unwrap();
-        assert_eq!(format!("{}; {}", fault.is, fault.help), expected);
+        let fault = config_value_fault(rule, &node(text)).unwrap();
+        assert_eq!(format!("{}; {}", fault.description, fault.help), expected);
         assert!(!fault.is_warning);
     }
-    let fault = fault(&self::rule(Kind::Boolean), &node("no")).unwrap();
+    let fault = config_value_fault(&self::rule(Kind::Boolean), &node("no")).unwrap();
     assert!(fault.is_warning);
     assert_eq!(fault.help, "write `false`");
 }

@@ -1,9 +1,9 @@
-//! What depends on the time.
+//! The check of the validity of a CA certificate.
 
 use super::{CERTIFICATE, PROD, Workspace};
 
 #[test]
-fn an_authority_is_valid_only_for_its_time() {
+fn an_expired_or_future_ca_is_refused() {
     let environment = Workspace::new(&[
         (
             PROD,

@@ -1,9 +1,9 @@
-//! Facts of a release that people know better.
+//! Facts of a release in `facts`.
 
 use super::*;
 
 #[test]
-fn facts_are_inherited_and_a_child_takes_one_back() {
+fn facts_are_inherited_and_null_removes_one() {
     let workspace = Workspace::new(&[
         (
             BASE,
@@ -29,7 +29,7 @@ fn facts_are_inherited_and_a_child_takes_one_back() {
 }
 
 #[test]
-fn wrong_facts_are_shown_in_place() {
+fn wrong_facts_are_reported_at_their_place() {
     insta::assert_snapshot!(wrong(&format!("{GOOD}facts:\n  private-ca: yes\n  anonymous-pull: optionnal\n  bundle-url: x\n  external-address: [required]\n")), @r"
     environments/prod/environment.yaml:4:15: `facts.private-ca` is `yes`, not `supported` or `unsupported`
     environments/prod/environment.yaml:5:19: `facts.anonymous-pull` is `optionnal`, not `required` or `optional`; did you mean `optional`?

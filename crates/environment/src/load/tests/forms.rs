@@ -1,4 +1,4 @@
-//! The values under `config` that represent something else, in whole environments.
+//! References and patches below `config`, in whole environments.
 
 use super::{GOOD, PROD, Workspace, wrong};
 use crate::{Reference, references, yaml::emit};
@@ -23,7 +23,7 @@ fn config(child: &str) -> String {
 }
 
 #[test]
-fn a_list_is_merged_only_where_it_is_asked_for() {
+fn only_a_list_with_merge_is_merged() {
     let child = r"
   hosts:
     $by: ssh.address
@@ -65,7 +65,7 @@ fn a_list_is_merged_only_where_it_is_asked_for() {
 }
 
 #[test]
-fn a_reference_is_one_value_and_knows_its_file() {
+fn a_reference_replaces_the_parents_and_is_relative_to_its_file() {
     let child = "  license: { token: { $file: token } }\n  secret: { $env: SECRET }\n";
     let text = config(child);
     assert!(
@@ -92,7 +92,7 @@ fn a_reference_is_one_value_and_knows_its_file() {
 }
 
 #[test]
-fn an_incomplete_form_is_refused_with_its_place() {
+fn an_incomplete_form_is_reported_at_its_place() {
     let text = "\
 config:
   a: { $env: NAME, other: 1 }

@@ -1,10 +1,10 @@
-//! Which environments there are.
+//! The list of environments.
 
 use super::{BASE, GOOD, PROD, Workspace};
 use crate::load::names;
 
 #[test]
-fn names_are_the_folders_with_the_file() {
+fn names_are_those_of_folders_with_an_environment_file() {
     assert_eq!(
         names(Workspace::new(&[]).root()).unwrap(),
         Vec::<String>::new()

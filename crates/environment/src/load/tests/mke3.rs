@@ -1,4 +1,4 @@
-//! The MKE 3 cluster that an environment's machines are.
+//! The MKE 3 cluster to migrate, in `mke3`.
 
 use super::*;
 

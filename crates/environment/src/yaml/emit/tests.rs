@@ -1,4 +1,4 @@
-//! Tests of writing: what was written survives, and every reader sees the same values.
+//! Tests of writing: parsing the result returns the same values, in this and in other parsers.
 
 use std::sync::Arc;
 
@@ -25,36 +25,36 @@ fn scalar(text: &str, style: Style) -> Node {
     node
 }
 
-/// What a document says: its values without their places and styles.
+/// The values of a document, without their places and styles.
 #[derive(Debug, PartialEq)]
-enum Said {
-    /// A plain scalar, which may be more than its text, or another, which is not.
+enum Content {
+    /// A scalar. Only a plain scalar can have a different type than string.
     Scalar {
         text: String,
         is_string: bool,
     },
-    Sequence(Vec<Said>),
-    Mapping(Vec<(String, Said)>),
+    Sequence(Vec<Content>),
+    Mapping(Vec<(String, Content)>),
 }
 
-fn said(node: &Node) -> Said {
+fn content(node: &Node) -> Content {
     match &node.value {
-        Value::Scalar(scalar) => Said::Scalar {
+        Value::Scalar(scalar) => Content::Scalar {
             text: scalar.text.clone(),
-            // A plain text that no plain scalar can hold is none that has another meaning.
+            // A text that cannot be a plain scalar is a string.
             is_string: scalar.style != Style::Plain || !can_be_plain(&scalar.text),
         },
-        Value::Sequence(items) => Said::Sequence(items.iter().map(said).collect()),
-        Value::Mapping(mapping) => Said::Mapping(
+        Value::Sequence(items) => Content::Sequence(items.iter().map(content).collect()),
+        Value::Mapping(mapping) => Content::Mapping(
             mapping
                 .iter()
-                .map(|(key, value)| (key.key_text().to_owned(), said(value)))
+                .map(|(key, value)| (key.key_text().to_owned(), content(value)))
                 .collect(),
         ),
     }
 }
 
-/// What serde_yaml makes of a tree, built without going through a document.
+/// Converts a tree to the values of serde_yaml, without writing a document.
 fn serde_value(node: &Node) -> serde_yaml::Value {
     match &node.value {
         Value::Scalar(scalar) if scalar.style == Style::Plain && can_be_plain(&scalar.text) => {
@@ -70,9 +70,9 @@ fn serde_value(node: &Node) -> serde_yaml::Value {
     }
 }
 
-fn assert_survives(node: &Node) {
+fn assert_round_trips(node: &Node) {
     let text = emit(node);
-    assert_eq!(said(&parsed(&text)), said(node), "{text}");
+    assert_eq!(content(&parsed(&text)), content(node), "{text}");
     let read: serde_yaml::Value =
         serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     assert_eq!(read, serde_value(node), "{text}");
@@ -80,7 +80,7 @@ fn assert_survives(node: &Node) {
 }
 
 #[test]
-fn what_people_wrote_comes_out_as_they_wrote_it() {
+fn a_document_in_block_style_is_written_unchanged() {
     let text = "\
 on: off
 mode: 0755
@@ -139,7 +139,7 @@ emoji: 😀
 }
 
 #[test]
-fn what_cannot_keep_its_style_keeps_its_value() {
+fn a_value_that_cannot_keep_its_style_is_unchanged() {
     let cases = [
         ("a: {b: [1, 'x']}\n", "a:\n  b:\n    - 1\n    - 'x'\n"),
         ("a: b\n  c\n\n  d\n", "a: \"b c\\nd\"\n"),
@@ -160,7 +160,7 @@ fn what_cannot_keep_its_style_keeps_its_value() {
 }
 
 #[test]
-fn values_made_in_code_are_read_as_what_they_are() {
+fn values_made_in_code_are_read_back() {
     let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
     let node = Node::mapping([
         ("version", Node::string("v4.1.5")),
@@ -195,12 +195,12 @@ fn values_made_in_code_are_read_as_what_they_are() {
     none: []
     odd: " \n"
     "#);
-    assert_survives(&node);
+    assert_round_trips(&node);
     assert_eq!(emit_with_origins(&node), emit(&node));
 }
 
 #[test]
-fn origins_are_in_comments_that_change_nothing() {
+fn comments_with_origins_do_not_change_values() {
     let text = "a: 1\nb:\n  - 'x'\n  - {}\n  - []\nc: |\n  # no remark\n  y\nd:\ne: a#b\n";
     let node = parsed(text);
     let written = emit_with_origins(&node);
@@ -216,10 +216,10 @@ fn origins_are_in_comments_that_change_nothing() {
     d: # environments/a.yaml:9
     e: a#b # environments/a.yaml:10
     ");
-    assert_eq!(said(&parsed(&written)), said(&node));
+    assert_eq!(content(&parsed(&written)), content(&node));
 }
 
-/// Strings that some reader or writer of YAML has got wrong.
+/// Strings that some readers or writers of YAML handle incorrectly.
 fn hard_strings() -> Vec<String> {
     let mut strings: Vec<String> = [
         "",
@@ -370,7 +370,7 @@ fn hard_strings() -> Vec<String> {
 }
 
 #[test]
-fn hard_strings_survive_in_every_place_and_style() {
+fn hard_strings_are_read_back_in_every_place_and_style() {
     let styles = [
         Style::Plain,
         Style::SingleQuoted,
@@ -379,9 +379,9 @@ fn hard_strings_survive_in_every_place_and_style() {
         Style::Folded,
     ];
     for text in hard_strings() {
-        assert_survives(&Node::string(&text));
-        assert_survives(&Node::mapping([(text.clone(), Node::string(&text))]));
-        assert_survives(&Node::mapping([
+        assert_round_trips(&Node::string(&text));
+        assert_round_trips(&Node::mapping([(text.clone(), Node::string(&text))]));
+        assert_round_trips(&Node::mapping([
             ("a", Node::literal(&text)),
             (
                 "b",
@@ -390,8 +390,8 @@ fn hard_strings_survive_in_every_place_and_style() {
         ]));
         for style in styles {
             let node = scalar(&text, style);
-            assert_survives(&node);
-            assert_survives(&Node::sequence([
+            assert_round_trips(&node);
+            assert_round_trips(&Node::sequence([
                 node.clone(),
                 Node::sequence([node.clone(), node.clone()]),
                 Node::mapping([("k", node.clone()), ("l", node)]),
@@ -410,7 +410,7 @@ fn strings_made_in_code_are_strings_to_every_reader() {
 }
 
 #[test]
-fn tags_survive() {
+fn tags_are_read_back() {
     for text in [
         "- !!str 12\n",
         "- !!int \"12\"\n",
@@ -430,7 +430,7 @@ fn tags_survive() {
 fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![
         proptest::sample::select(hard_strings()),
-        // From the characters that YAML has an opinion on.
+        // The characters with a meaning in YAML.
         proptest::collection::vec(
             proptest::sample::select(
                 " \t\n\r-:#?,[]{}&*!|>'\"%@`~<=.\\/+_0123456789aeEnofxyzTZü😀\u{feff}\u{85}\u{2028}"
@@ -474,15 +474,15 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_tree_survives(node in any_tree()) {
-        assert_survives(&node);
+    fn every_tree_is_read_back(node in any_tree()) {
+        assert_round_trips(&node);
     }
 
     #[test]
     fn reading_never_panics(text in any_text()) {
         let source = Source { path: "a.yaml".into(), text: format!("a: {text}\n") };
         if let Ok(node) = parse(Arc::new(source)) {
-            assert_eq!(said(&parsed(&emit(&node))), said(&node));
+            assert_eq!(content(&parsed(&emit(&node))), content(&node));
         }
     }
 }

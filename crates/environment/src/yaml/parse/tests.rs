@@ -1,4 +1,4 @@
-//! Tests of reading: places, resolved values, and everything that is refused.
+//! Tests of parsing: places, resolved values, and refused documents.
 
 use std::fmt::Write as _;
 
@@ -23,7 +23,7 @@ fn refused(text: &str) -> Problem {
     }
 }
 
-/// Lists every value with its place and the text that its span covers.
+/// Writes a line for each value: its place, and the text at its span.
 fn places(node: &Node, out: &mut String) {
     let covered = &node.source.text[node.span.clone()];
     writeln!(out, "{}:{} {covered:?}", node.line(), node.column()).unwrap();
@@ -40,7 +40,7 @@ fn places(node: &Node, out: &mut String) {
 }
 
 #[test]
-fn each_value_knows_its_place() {
+fn each_value_has_its_place() {
     let text = "\u{feff}# Größe\nä: b c  # d\nempty:\nlist:\n  - 'ü' \n  - {x: \"y\", z: []}\n\nblock: |\n  one\n  two\n\n# end\n";
     let mut out = String::new();
     places(&parsed(text), &mut out);
@@ -64,7 +64,7 @@ fn each_value_knows_its_place() {
 }
 
 #[test]
-fn styles_and_texts_are_kept_as_written() {
+fn styles_and_texts_are_kept() {
     let node = parsed(
         "- on\n- 0755\n- 1.10\n- ~\n-\n- 'it''s'\n- \"a\\tb\\u263a\"\n- |\n  x\n   y\n- >-\n  x\n  y\n- a\n  b\n- !!str 12\n- !local x\n- !<tag:example.com,2000:x> y\n- ! z\n",
     );
@@ -99,7 +99,7 @@ fn styles_and_texts_are_kept_as_written() {
 }
 
 #[test]
-fn files_from_windows_read_like_others() {
+fn windows_line_breaks_do_not_change_values() {
     let text = "a: |\n  x\n  y\nb: \"x\n  y\"\nc:\n  - p\n    q\n";
     assert_eq!(
         emit(&parsed(&text.replace('\n', "\r\n"))),
@@ -115,7 +115,7 @@ fn a_byte_order_mark_is_skipped() {
 }
 
 #[test]
-fn a_file_that_says_nothing_is_null() {
+fn an_empty_file_is_null() {
     for text in ["", "\n", "# remark\n", "---\n", "---\n...\n", "~\n"] {
         assert!(parsed(text).is_null(), "{text:?}");
     }
@@ -129,19 +129,19 @@ fn anchors_aliases_and_merge_keys_are_resolved() {
             "a: &x {p: 1}\nb: [*x, *x]\n",
             "a:\n  p: 1\nb:\n  - p: 1\n  - p: 1\n",
         ),
-        // An anchor that is set again means the later value from there on.
+        // An alias takes the last value of its anchor.
         ("a: &x 1\nb: &x 2\nc: *x\n", "a: 1\nb: 2\nc: 2\n"),
         ("a: &x k\n*x : 1\n", "a: k\nk: 1\n"),
-        // The mapping's own keys win wherever they are.
+        // The mapping's own keys win, before and after `<<`.
         (
             "d: &d {p: 1, q: 2}\ne:\n  o: 0\n  <<: *d\n  q: 3\n",
             "d:\n  p: 1\n  q: 2\ne:\n  o: 0\n  p: 1\n  q: 3\n",
         ),
         ("e:\n  q: 3\n  <<: {p: 1, q: 2}\n", "e:\n  q: 3\n  p: 1\n"),
-        // Of several mappings the earlier wins.
+        // The earlier mapping wins.
         ("<<: [{p: 1}, {p: 2, q: 2}]\nr: 3\n", "p: 1\nq: 2\nr: 3\n"),
         ("<<: []\nr: 3\n", "r: 3\n"),
-        // A quoted one is a key like any other.
+        // A quoted `<<` is an ordinary key.
         ("'<<': 1\n", "'<<': 1\n"),
         ("<<: {'<<': 1}\n", "'<<': 1\n"),
         ("a: <<\n", "a: <<\n"),
@@ -152,13 +152,13 @@ fn anchors_aliases_and_merge_keys_are_resolved() {
 }
 
 #[test]
-fn copies_point_at_their_original() {
+fn copies_have_the_place_of_the_original() {
     let node = parsed("a: &x\n  p: 1\nb: *x\n");
     assert_eq!(node.get("b").unwrap().get("p").unwrap().line(), 2);
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused_at_its_place() {
+fn invalid_documents_are_refused_with_a_place() {
     let cases = [
         "a: 1\nb: 2\na: 3\n",
         "x: {k: 1, \"k\": 2}\n",
@@ -214,7 +214,7 @@ fn what_cannot_be_meant_is_refused_at_its_place() {
 }
 
 #[test]
-fn a_tab_is_shown_where_it_is_and_not_where_its_line_was_begun() {
+fn a_problem_with_a_tab_has_the_place_of_the_tab() {
     let text = "a:\n  b: one\n\tc: two\n";
     assert_eq!(
         refused(text).span,
@@ -224,7 +224,7 @@ fn a_tab_is_shown_where_it_is_and_not_where_its_line_was_begun() {
 }
 
 #[test]
-fn aliases_that_grow_without_measure_are_refused() {
+fn aliases_that_copy_too_much_are_refused() {
     let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..10 {
         let below = format!("*a{}, ", level - 1).repeat(10);
@@ -236,13 +236,13 @@ fn aliases_that_grow_without_measure_are_refused() {
     let text = format!("a: &a {long}\nb: [*a, *a, *a, *a, *a, *a, *a, *a]\n");
     assert!(refused(&text).rule.contains("expand to more"), "bytes");
 
-    // What a person writes is far from it.
+    // A file with a thousand aliases is accepted.
     let many = "- *a\n".repeat(1000);
     parsed(&format!("- &a {{b: c}}\n{many}"));
 }
 
 #[test]
-fn the_depth_has_an_end() {
+fn the_depth_is_limited() {
     let nested = |levels: usize| {
         let mut text = String::new();
         for level in 0..levels {
@@ -253,11 +253,11 @@ fn the_depth_has_an_end() {
     parsed(&nested(128));
     assert!(refused(&nested(129)).rule.contains("128 levels"));
     assert!(refused(&"- ".repeat(100_000)).rule.contains("128 levels"));
-    // In brackets the parser's own limit may come first.
+    // In brackets, the parser may reach its own limit first.
     refused(&"[".repeat(100_000));
     refused(&format!("{}1{}", "[".repeat(129), "]".repeat(129)));
 
-    // Aliases can lead deeper than anything that is written.
+    // Aliases can nest deeper than the text of the file.
     let mut text = String::from("a0: &a0 [x]\n");
     for level in 1..130 {
         writeln!(text, "a{level}: &a{level} [*a{}]", level - 1).unwrap();

@@ -26,7 +26,7 @@ pub enum Error {
         repository: Utf8PathBuf,
     },
     /// Files that the other side needs are not committed.
-    #[error("a medium carries committed files only, and {} not committed: {}", environment::count_are(files.len(), "file"), files.join(", "))]
+    #[error("a medium carries committed files only, and {} not committed: {}", environment::count_with_verb(files.len(), "file"), files.join(", "))]
     Uncommitted {
         /// Paths relative to the repository's root.
         files: Vec<String>,

@@ -212,7 +212,7 @@ impl Repository {
         if !files.is_empty() {
             context.reporter.report(Event::Warning(format!(
                 "{} not committed, and not returned: {}",
-                environment::count_are(files.len(), "file"),
+                environment::count_with_verb(files.len(), "file"),
                 files.join(", ")
             )));
         }

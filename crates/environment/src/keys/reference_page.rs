@@ -1,6 +1,7 @@
 //! The reference page of `environment.yaml`: `docs/environment.md`.
 
-use super::{KEYS, Key, Kind, Rule};
+use super::{KEYS, Key, Kind, Rule, join};
+use crate::problem::quoted_list;
 
 const INTRODUCTION: &str = "\
 <!-- Made from the tables of keys: cargo run -p mke --example reference > docs/environment.md -->
@@ -31,9 +32,11 @@ An empty cell under `default` means that none is documented, under `releases` th
 |---|---|---|---|
 ";
 
-/// Returns the page, in Markdown. `config` has what is known of the keys below `config`; `rules`
-/// are the names that `accept` may have; `managed` are the paths below `config` that Airlock sets.
-pub fn reference(config: &Key, rules: &[&str], managed: &[&str]) -> String {
+/// Returns the page, in Markdown.
+///
+/// `config` is the table of keys below `config`; `rules` are the names that `accept` may contain;
+/// `managed` are the paths below `config` that Airlock sets.
+pub fn reference_page(config: &Key, rules: &[&str], managed: &[&str]) -> String {
     let mut page = INTRODUCTION.to_owned();
     rows(&KEYS, "", &mut |path, key, rule| {
         let about = rule.about.as_deref().unwrap_or_default();
@@ -42,7 +45,7 @@ pub fn reference(config: &Key, rules: &[&str], managed: &[&str]) -> String {
             false => format!("`{path}`"),
         };
         let value = match path {
-            "accept" => format!("list of {}", quoted(rules)),
+            "accept" => format!("list of {}", quoted_list(rules.iter().copied(), ", ")),
             _ => value(key, rule),
         };
         page += &format!("| {name} | {value} | {about} |\n");
@@ -67,43 +70,34 @@ pub fn reference(config: &Key, rules: &[&str], managed: &[&str]) -> String {
     page
 }
 
-/// Calls `row` with each key that has a rule, in the order of the table, with its path.
+/// Calls `row` for each key that has a rule, with its path, in the order of the table.
 fn rows(key: &Key, path: &str, row: &mut dyn FnMut(&str, &Key, &Rule)) {
     if let Some(rule) = &key.rule {
         row(path, key, rule);
     }
     for (name, key) in &key.fields {
-        let path = match path {
-            "" => name.clone(),
-            path => format!("{path}.{name}"),
-        };
-        rows(key, &path, row);
+        rows(key, &join(path, name), row);
     }
     if let Some(item) = &key.item {
         rows(item, &format!("{path}[]"), row);
     }
 }
 
-/// Returns names as they are typed, with commas between them.
-fn quoted(names: &[&str]) -> String {
-    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    names.join(", ")
-}
-
-/// Returns what a value may be.
+/// Returns the allowed values of a key, in words.
 fn value(key: &Key, rule: &Rule) -> String {
-    let values: Vec<&str> = rule.current_values().collect();
-    let what = rule.kind.what();
+    let mut values = rule.current_values().peekable();
+    let has_values = values.peek().is_some();
+    let what = rule.kind.name();
     let what = ["a ", "an ", "the "]
         .iter()
         .find_map(|article| what.strip_prefix(article));
-    let mut what = match (values.is_empty(), rule.min, rule.max) {
-        (false, ..) => quoted(&values),
-        (true, Some(min), Some(max)) => format!("integer from {min} to {max}"),
-        (true, Some(min), None) if rule.kind == Kind::Integer => format!("integer from {min}"),
-        _ => what.unwrap_or(rule.kind.what()).to_owned(),
+    let mut what = match (has_values, rule.min, rule.max) {
+        (true, ..) => quoted_list(values, ", "),
+        (false, Some(min), Some(max)) => format!("integer from {min} to {max}"),
+        (false, Some(min), None) if rule.kind == Kind::Integer => format!("integer from {min}"),
+        _ => what.unwrap_or(rule.kind.name()).to_owned(),
     };
-    if let Some(example) = rule.kind.example().filter(|_| values.is_empty()) {
+    if let Some(example) = rule.kind.example().filter(|_| !has_values) {
         what += &format!(", such as `{example}`");
     }
     if rule.kind != Kind::Map && !key.fields.is_empty() {
