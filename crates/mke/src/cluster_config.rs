@@ -51,7 +51,7 @@ impl ClusterConfig {
 
     /// Returns whether both can be of one cluster: they have a machine or the address for clients
     /// in common. Nothing speaks against it where one of them names neither.
-    pub fn may_be_of_one_cluster(&self, other: &Self) -> bool {
+    pub fn may_be_same_cluster(&self, other: &Self) -> bool {
         let is_silent = |one: &Self| one.hosts.is_empty() && one.external_address.is_none();
         let has_address = self.external_address.is_some();
         is_silent(self)
@@ -61,7 +61,7 @@ impl ClusterConfig {
     }
 
     /// Returns whether both name machines, and none in common.
-    pub fn is_on_other_machines(&self, other: &Self) -> bool {
+    pub fn has_disjoint_hosts(&self, other: &Self) -> bool {
         !self.hosts.is_empty() && !other.hosts.is_empty() && self.hosts.is_disjoint(&other.hosts)
     }
 
@@ -129,8 +129,8 @@ mod tests {
             ("{}", true),
         ] {
             let other = config(other);
-            assert_eq!(one.may_be_of_one_cluster(&other), is_same, "{other:?}");
-            assert_eq!(other.may_be_of_one_cluster(&one), is_same, "{other:?}");
+            assert_eq!(one.may_be_same_cluster(&other), is_same, "{other:?}");
+            assert_eq!(other.may_be_same_cluster(&one), is_same, "{other:?}");
             assert_eq!(other.version, None);
         }
         assert_eq!(config("{}").summary(), "runs an unknown release");

@@ -13,7 +13,7 @@ use crate::table::{Components, table};
 
 /// What a bundle shows of itself.
 #[derive(Debug, Clone, Copy)]
-pub struct Signs<'a> {
+pub struct Evidence<'a> {
     /// The vendor's release matrix in the bundle.
     pub matrix: Option<&'a str>,
     /// What the bundle contains.
@@ -82,11 +82,11 @@ pub fn is_matrix(text: &str) -> bool {
 }
 
 /// Returns what in a bundle contradicts `release` and `arch`.
-pub fn contradictions(release: &Version, arch: &str, signs: Signs<'_>) -> Vec<String> {
+pub fn contradictions(release: &Version, arch: &str, evidence: Evidence<'_>) -> Vec<String> {
     let wanted = format!("v{release}");
     let mut found = Vec::new();
     // JSON is YAML. A matrix of another form says nothing here; mkectl judges it.
-    let entries: Vec<Entry> = signs
+    let entries: Vec<Entry> = evidence
         .matrix
         .and_then(|text| serde_yaml::from_str(text).ok())
         .unwrap_or_default();
@@ -105,27 +105,27 @@ pub fn contradictions(release: &Version, arch: &str, signs: Signs<'_>) -> Vec<St
     if let Some(entry) = entry {
         let source = "its release matrix";
         found.extend(component(
-            signs.artifacts,
+            evidence.artifacts,
             Part::Operator,
             entry.mke_operator_image_version.as_deref(),
             source,
         ));
         found.extend(component(
-            signs.artifacts,
+            evidence.artifacts,
             Part::OperatorChart,
             entry.mke_operator_chart_version.as_deref(),
             source,
         ));
         found.extend(component(
-            signs.artifacts,
+            evidence.artifacts,
             Part::K0s,
             entry.k0s_version.as_deref(),
             source,
         ));
     } else {
-        found.extend(against_table(release, signs.artifacts));
+        found.extend(against_table(release, evidence.artifacts));
     }
-    found.extend(platforms(arch, signs.artifacts));
+    found.extend(platforms(arch, evidence.artifacts));
     found
 }
 
@@ -304,7 +304,7 @@ mod tests {
         artifacts: &[Artifact<'_>],
     ) -> Vec<String> {
         let release = release.parse().unwrap();
-        contradictions(&release, arch, Signs { matrix, artifacts })
+        contradictions(&release, arch, Evidence { matrix, artifacts })
     }
 
     // case 1.3

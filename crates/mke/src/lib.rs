@@ -25,7 +25,7 @@ pub mod observations;
 mod vendor;
 pub mod identity;
 mod keys;
-mod check;
+mod config_keys;
 mod hosts;
 mod network;
 mod notes;
@@ -35,7 +35,7 @@ mod inventory;
 mod managed_keys;
 mod airgap;
 mod validate;
-mod pulls;
+mod pull_registries;
 mod machines;
 mod compare;
 mod write_once;
@@ -44,26 +44,29 @@ mod upgrade;
 mod migration;
 
 pub use airgap::{NotInBundle, not_in_bundle};
-pub use check::{load, near_misses};
 pub use cluster_config::ClusterConfig;
 pub use compare::{Area, Change, compare, secrets, secrets_within};
+pub use config_keys::{load, near_misses};
 pub use inventory::hosts;
 pub use machines::{Machine, Ssh, machines, migration_hosts, restore_hosts};
 pub use managed_keys::RegistryUrls;
 pub use migration::{
-    Migration, MigrationError, Mke3Unsupported, NotToml, managers_unsupported, mke3_unsupported,
+    Migration, MigrationError, Mke3Unsupported, TomlError, managers_unsupported, mke3_unsupported,
 };
 pub use notes::{accepts_incomplete_lock, accepts_pull_secret};
 pub use observations::{Contradiction, Observations, ObservationsError};
 pub use overlay::{Overlay, overlay};
-pub use pulls::{PulledRegistry, Pulls, pulls};
-pub use release::{Certainty, Download, Fact, NodeNeeds, Release, ReleaseError, Support, releases};
+pub use pull_registries::{PullRegistries, PullRegistry, pull_registries};
+pub use release::{
+    Certainty, Download, Fact, NodeRequirements, Release, ReleaseError, Support, releases,
+};
 pub use render::{PullSecrets, Rendered, Resolved, render, resolve};
 pub use schema::{reference, schema};
 pub use table::MonitoringCrds;
 pub use upgrade::{Upgrade, UpgradeError};
 pub use validate::{Validated, validate};
-pub use vendor::{is_vendors, vendor_name, vendor_prefixes};
+pub use vendor::{is_vendor_registry, vendor_name, vendor_prefixes};
 pub use write_once::{
-    Installed, external_address, external_port, kept_values, kept_values_of, refuse_changes,
+    Installed, external_address, external_port, refuse_changes, write_once_values,
+    write_once_values_of,
 };

@@ -4,7 +4,7 @@
 use environment::{Environment, Problem};
 use semver::Version;
 
-use crate::release::{core, sources};
+use crate::release::{sources, version_core};
 use crate::table::{FromMke3, Row, table};
 use crate::{Certainty, Fact, Release, upgrade};
 
@@ -81,7 +81,7 @@ pub enum Mke3Unsupported {
 /// secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line} is not valid TOML: {message}")]
-pub struct NotToml {
+pub struct TomlError {
     /// The line, from 1.
     pub line: usize,
     /// What the parser expected there.
@@ -94,10 +94,10 @@ pub struct NotToml {
 /// # Errors
 ///
 /// It is not TOML.
-pub fn mke3_unsupported(config: &str) -> Result<Option<Mke3Unsupported>, NotToml> {
+pub fn mke3_unsupported(config: &str) -> Result<Option<Mke3Unsupported>, TomlError> {
     let config: toml::Table = config.parse().map_err(|error: toml::de::Error| {
         let start = error.span().unwrap_or_default().start;
-        NotToml {
+        TomlError {
             line: 1 + config
                 .bytes()
                 .take(start)
@@ -162,7 +162,7 @@ impl Release {
             });
         }
         let row = row(to);
-        if !row.versions.value.matches(&core(from)) {
+        if !row.versions.value.matches(&version_core(from)) {
             return Err(MigrationError::NotASource {
                 from: from.clone(),
                 to: to.clone(),
@@ -204,7 +204,7 @@ impl Migration {
 
 /// Returns what holds for a release.
 fn row(release: &Version) -> &'static FromMke3 {
-    let wanted = core(release);
+    let wanted = version_core(release);
     let rows = &table().from_mke3;
     rows.iter()
         .rfind(|row| row.since <= wanted)

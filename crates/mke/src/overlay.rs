@@ -13,7 +13,7 @@ use semver::Version;
 use serde::de::DeserializeOwned;
 
 use crate::Certainty;
-use crate::release::{address, core};
+use crate::release::{address, version_core};
 use crate::table::{self, BUILT_IN, Fault, Hashes, Row, Sourced, Table, Upgrades};
 
 /// The keys of the file.
@@ -141,7 +141,7 @@ impl Reading {
         };
         let text = node.text().unwrap_or_default();
         let version = Version::parse(text.strip_prefix('v').unwrap_or(text)).ok();
-        let Some(version) = version.filter(|version| core(version) == *version) else {
+        let Some(version) = version.filter(|version| version_core(version) == *version) else {
             let rule = format!(
                 "{} is not a release; expected a version such as 4.2.2",
                 quote(text)

@@ -83,7 +83,7 @@ pub struct Fact {
 
 /// What a release needs of each machine of the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NodeNeeds {
+pub struct NodeRequirements {
     /// The operating systems that are known to work, each as ID and VERSION_ID of
     /// `/etc/os-release`: `rhel 8.10`.
     pub systems: &'static [String],
@@ -112,7 +112,7 @@ impl Release {
     ///
     /// For versions before the first that has an offline installation.
     pub fn of(version: &Version) -> Result<Self, ReleaseError> {
-        let wanted = core(version);
+        let wanted = version_core(version);
         match table().releases.iter().rfind(|row| row.version <= wanted) {
             Some(row) => Ok(Self {
                 version: version.clone(),
@@ -131,14 +131,14 @@ impl Release {
     /// without a warning that they are unverified. [`Release::facts`] still returns what the table
     /// says.
     #[must_use]
-    pub fn with(self, facts: Facts) -> Self {
+    pub fn with_facts(self, facts: Facts) -> Self {
         Self { facts, ..self }
     }
 
     /// Returns the release as it was observed: that counts more than the table, and less than what
     /// an environment's `facts` say.
     #[must_use]
-    pub fn observed(self, observations: Observations) -> Self {
+    pub fn with_observations(self, observations: Observations) -> Self {
         Self {
             observed: Some(Arc::new(observations)),
             ..self
@@ -158,7 +158,7 @@ impl Release {
     /// Returns whether the table has a row for this version, or for the release that this
     /// pre-release leads to.
     pub fn is_known(&self) -> bool {
-        core(&self.version) == self.row.version
+        version_core(&self.version) == self.row.version
     }
 
     /// Returns the file name of the bundle. `arch` is the vendor's word, `amd64`; v4.1.0 has one
@@ -246,9 +246,9 @@ impl Release {
     }
 
     /// Returns what it needs of each machine.
-    pub fn node_needs(&self) -> NodeNeeds {
-        let (nodes, release) = (&table().nodes, &core(&self.version));
-        NodeNeeds {
+    pub fn node_requirements(&self) -> NodeRequirements {
+        let (nodes, release) = (&table().nodes, &version_core(&self.version));
+        NodeRequirements {
             systems: &at(&nodes.systems, release).value,
             processors: at(&nodes.processors, release).value,
             memory: at(&nodes.memory, release).value,
@@ -401,7 +401,7 @@ impl Release {
     }
 
     fn node_facts(&self) -> [Fact; 7] {
-        let (nodes, release) = (&table().nodes, &core(&self.version));
+        let (nodes, release) = (&table().nodes, &version_core(&self.version));
         let yes_or_no =
             |what: &str, yes: &bool| format!("{what}: {}", if *yes { "yes" } else { "no" });
         let at_least = |what: &str, least: &u64| format!("{what}: {least} or more");
@@ -510,7 +510,7 @@ fn required_or_not(required: bool) -> String {
 }
 
 /// Returns the release that a pre-release leads to; a release is its own.
-pub(crate) fn core(version: &Version) -> Version {
+pub(crate) fn version_core(version: &Version) -> Version {
     Version {
         pre: Prerelease::EMPTY,
         build: BuildMetadata::EMPTY,

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use crate::notes::Notes;
 use crate::{
-    Certainty, RegistryUrls, Release, Support, airgap, check, hosts, inventory, managed_keys,
+    Certainty, RegistryUrls, Release, Support, airgap, config_keys, hosts, inventory, managed_keys,
     network,
 };
 
@@ -120,7 +120,7 @@ fn document(
     registry: RegistryUrls<'_>,
     release: &Release,
 ) -> Result<(Node, Vec<String>), Problems> {
-    let release = &release.clone().with(environment.facts);
+    let release = &release.clone().with_facts(environment.facts);
     let mut notes = Notes::new(environment);
     notes.warnings.extend(release.warnings());
     let empty = Mapping::new();
@@ -134,7 +134,7 @@ fn document(
     check_registry(config, registry, release, &environment.facts, &mut notes);
     airgap::check(environment, config, &mut notes);
     network::check(config, machines, release, &mut notes);
-    check::check(config, release, &mut notes);
+    config_keys::check(config, release, &mut notes);
 
     let version = format!("v{}", release.version());
     let mut spec = Mapping::new();

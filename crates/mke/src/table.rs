@@ -36,7 +36,7 @@ pub(crate) struct Table {
     pub(crate) layout: Layout,
     /// What a bundle takes on a disk, in bytes.
     pub(crate) bundle_size: Sourced<u64>,
-    pub(crate) nodes: NodeNeeds,
+    pub(crate) nodes: NodeRequirements,
     pub(crate) write_once: Vec<WriteOnce>,
     /// Sorted by `since`.
     pub(crate) from_mke3: Vec<FromMke3>,
@@ -86,7 +86,7 @@ impl Layout {
 /// release.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) struct NodeNeeds {
+pub(crate) struct NodeRequirements {
     /// Operating systems, each as ID and VERSION_ID of `/etc/os-release`.
     pub(crate) systems: Vec<Since<Vec<String>>>,
     pub(crate) processors: Vec<Since<u64>>,

@@ -8,7 +8,7 @@
 use environment::{Environment, Problem};
 use semver::Version;
 
-use crate::release::{core, fact, sources};
+use crate::release::{fact, sources, version_core};
 use crate::table::{MonitoringCrds, Row};
 use crate::{Certainty, Fact, Release};
 
@@ -121,7 +121,7 @@ impl Release {
             None => warnings.push(format!(
                 "it is unverified whether the vendor supports the upgrade from v{from} to v{to}: its list of sources is unknown"
             )),
-            Some(listed) if !listed.contains(&core(from)) => {
+            Some(listed) if !listed.contains(&version_core(from)) => {
                 return Err(UpgradeError::NotASource {
                     from: from.clone(),
                     to: to.clone(),
@@ -146,7 +146,7 @@ impl Release {
                 .gateway_node_ports_from
                 .as_ref()
                 .is_some_and(|known| {
-                    let is_needed = known.value.contains(&core(from));
+                    let is_needed = known.value.contains(&version_core(from));
                     if is_needed && known.certainty != Certainty::Documented {
                         warnings.push(format!(
                             "it is expected, not documented, that the upgrade from v{from} to v{to} needs the gateway's node ports"
@@ -156,7 +156,7 @@ impl Release {
                 });
         let monitoring_crds = (facts.monitoring_crds.as_ref())
             .map(|known| &known.value)
-            .filter(|crds| crds.from.matches(&core(from)));
+            .filter(|crds| crds.from.matches(&version_core(from)));
         Ok(Upgrade {
             certainty,
             sources: sources(&facts.from.source),

@@ -19,7 +19,7 @@ pub fn vendor_name(reference: &str) -> Option<&str> {
 
 /// Returns whether a registry, with or without a path, is the vendor's own, which has each family
 /// of names below a path of its own.
-pub fn is_vendors(registry: &str) -> bool {
+pub fn is_vendor_registry(registry: &str) -> bool {
     let registry = format!("{registry}/");
     PREFIXES.iter().any(|prefix| prefix.starts_with(&registry))
 }
@@ -49,8 +49,8 @@ mod tests {
         ] {
             assert_eq!(vendor_name(reference), name);
         }
-        assert!(is_vendors("registry.mirantis.com/mke"));
-        assert!(is_vendors("registry.mirantis.com"));
-        assert!(!is_vendors("registry.example.com/mke"));
+        assert!(is_vendor_registry("registry.mirantis.com/mke"));
+        assert!(is_vendor_registry("registry.mirantis.com"));
+        assert!(!is_vendor_registry("registry.example.com/mke"));
     }
 }

@@ -18,20 +18,20 @@ pub struct Installed<'a> {
     pub registry: &'a str,
     /// Its `apiServer.externalAddress`, if that was set.
     pub external_address: Option<&'a str>,
-    /// The values of the other keys that it keeps, as [`kept_values`] returned them; nothing if
+    /// The values of the other keys that it keeps, as [`write_once_values`] returned them; nothing if
     /// that is not known.
-    pub kept: Option<&'a BTreeMap<String, String>>,
+    pub write_once: Option<&'a BTreeMap<String, String>>,
 }
 
 /// Returns the values of the keys that a cluster keeps permanently, by path. The registry and the
 /// external address, which have rules of their own, are not among them; neither is what is not
 /// written.
-pub fn kept_values(environment: &Environment) -> BTreeMap<String, String> {
-    kept_values_of(&environment.config)
+pub fn write_once_values(environment: &Environment) -> BTreeMap<String, String> {
+    write_once_values_of(&environment.config)
 }
 
 /// Returns the same values of a configuration's `spec`, such as that of the live configuration.
-pub fn kept_values_of(spec: &Node) -> BTreeMap<String, String> {
+pub fn write_once_values_of(spec: &Node) -> BTreeMap<String, String> {
     let values = others().filter_map(|kept| {
         let values: Vec<String> = nodes(spec, &parts(&kept.key))
             .into_iter()
@@ -136,13 +136,13 @@ pub fn refuse_changes(environment: &Environment, installed: Installed<'_>) -> Ve
             )),
         );
     }
-    let Some(installed) = installed.kept else {
+    let Some(installed) = installed.write_once else {
         return problems;
     };
     if notes::accepts(environment, Rule::WriteOnce) {
         return problems;
     }
-    let now = kept_values(environment);
+    let now = write_once_values(environment);
     for kept in others() {
         let value = |values: &BTreeMap<String, String>| {
             let written = values.get(&kept.key).cloned();
@@ -226,13 +226,13 @@ mod tests {
         \x20   - {provider: kuberouter, enabled: false, extraConfig: {cidrV4: 10.1.0.0/16}}\n";
 
     fn refused(before: &str, now: &str) -> String {
-        let kept = kept_values(&environment(before));
+        let kept = write_once_values(&environment(before));
         let environment = environment(now);
         let registry = environment.registry.image_url();
         let installed = Installed {
             registry: &registry,
             external_address: None,
-            kept: Some(&kept),
+            write_once: Some(&kept),
         };
         let problems = refuse_changes(&environment, installed);
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_change_that_the_vendor_helped_with_can_be_accepted() {
-        let kept = kept_values(&environment(HOSTS));
+        let kept = write_once_values(&environment(HOSTS));
         let mut environment =
             environment(&format!("{HOSTS}network: {{serviceCIDR: 10.200.0.0/16}}\n"));
         environment.accept.push(Node::string("write-once"));
@@ -297,7 +297,7 @@ mod tests {
         let installed = Installed {
             registry: &registry,
             external_address: None,
-            kept: Some(&kept),
+            write_once: Some(&kept),
         };
         assert_eq!(refuse_changes(&environment, installed), []);
     }

@@ -75,7 +75,7 @@ fn what_is_written_is_read_back_and_anything_else_refused() {
 fn what_was_observed_takes_the_place_of_the_table() {
     let release = Release::of(&RELEASE).unwrap();
     assert!(release.anonymous_pull_required());
-    let release = release.observed(observed());
+    let release = release.with_observations(observed());
     assert_eq!(release.bundle_file("amd64"), "mke-4.2.0.tgz");
     assert_eq!(
         release.bundle_file("arm64"),
@@ -100,7 +100,7 @@ fn what_was_observed_takes_the_place_of_the_table() {
         anonymous_pull: Some(true),
         ..environment::Facts::default()
     };
-    assert!(release.with(facts).anonymous_pull_required());
+    assert!(release.with_facts(facts).anonymous_pull_required());
 }
 
 #[test]

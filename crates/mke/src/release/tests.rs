@@ -234,7 +234,7 @@ fn machines_need_what_each_release_needs() {
         ("4.2.1-rc.3", "rhel 9.6", true, true, true),
         ("5.0.0", "rhel 9.6", true, true, true),
     ] {
-        let needs = release(version).node_needs();
+        let needs = release(version).node_requirements();
         let has = needs.systems.iter().any(|one| one == system);
         assert_eq!(has, fits, "{version} {system}");
         assert_eq!(

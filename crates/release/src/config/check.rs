@@ -290,7 +290,7 @@ pub(crate) fn rendered(
         }
     })?;
     let release = match workspace.observations(&environment.release)? {
-        Some(observations) => release.observed(observations),
+        Some(observations) => release.with_observations(observations),
         None => release,
     };
     render::render(workspace, environment, &release)
@@ -559,7 +559,7 @@ pub(crate) fn write_once(environment: &Environment, applied: &Applied) -> Result
         mke::Installed {
             registry: &applied.registry,
             external_address: applied.external_address.as_deref(),
-            kept: applied.kept.as_ref(),
+            write_once: applied.kept.as_ref(),
         },
     );
     if problems.is_empty() {

@@ -7,16 +7,16 @@ use crate::validate::Validator;
 
 /// Where images and charts come from. Usually that is one registry, and need not be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pulls {
+pub struct PullRegistries {
     /// `spec.registries.imageRegistry`.
-    pub images: PulledRegistry,
+    pub images: PullRegistry,
     /// `spec.registries.chartRegistry`.
-    pub charts: PulledRegistry,
+    pub charts: PullRegistry,
 }
 
 /// A registry as `mke4.yaml` names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PulledRegistry {
+pub struct PullRegistry {
     /// Host, port and path, without scheme: `registry.example.com:5000/mke`.
     pub url: String,
     /// Its certificate authority in PEM, if that is a private one.
@@ -26,7 +26,7 @@ pub struct PulledRegistry {
     pub secret: Option<String>,
 }
 
-impl PulledRegistry {
+impl PullRegistry {
     /// Returns `host[:port]`.
     pub fn address(&self) -> &str {
         self.url.split_once('/').map_or(&self.url, |(host, _)| host)
@@ -47,22 +47,24 @@ impl PulledRegistry {
 /// # Errors
 ///
 /// Everything that is wrong with the two registries, a fragment each.
-pub fn pulls(text: &str) -> Result<Pulls, Vec<String>> {
+pub fn pull_registries(text: &str) -> Result<PullRegistries, Vec<String>> {
     let document: Value =
         serde_yaml::from_str(text).map_err(|error| vec![format!("it is not YAML: {error}")])?;
     let mut validator = Validator::new(&document);
     let images = registry(&mut validator, "imageRegistry", "");
     let charts = registry(&mut validator, "chartRegistry", "oci://");
     match (images, charts) {
-        (Some(images), Some(charts)) if validator.wrong.is_empty() => Ok(Pulls { images, charts }),
+        (Some(images), Some(charts)) if validator.wrong.is_empty() => {
+            Ok(PullRegistries { images, charts })
+        }
         _ => Err(validator.wrong),
     }
 }
 
-fn registry(validator: &mut Validator<'_>, name: &str, scheme: &str) -> Option<PulledRegistry> {
+fn registry(validator: &mut Validator<'_>, name: &str, scheme: &str) -> Option<PullRegistry> {
     let url = validator.registry(name, scheme)?;
     let secret = validator.value(&format!("spec.registries.{name}.credentialsSecretName"));
-    Some(PulledRegistry {
+    Some(PullRegistry {
         url: url.strip_prefix(scheme).unwrap_or(&url).to_owned(),
         ca_pem: validator.ca(name),
         secret: secret
@@ -90,29 +92,29 @@ spec:
         -----BEGIN CERTIFICATE-----
       credentialsSecretName: ''
 ";
-        let pulls = pulls(text).unwrap();
-        assert_eq!(pulls.images.address(), "images.example.com:5000");
+        let registries = pull_registries(text).unwrap();
+        assert_eq!(registries.images.address(), "images.example.com:5000");
         assert_eq!(
-            pulls.images.repository("calico/node"),
+            registries.images.repository("calico/node"),
             "deep/mke/calico/node"
         );
-        assert_eq!(pulls.images.secret.as_deref(), Some("pull"));
-        assert_eq!(pulls.images.ca_pem, None);
-        assert_eq!(pulls.charts.address(), "charts.example.com");
-        assert_eq!(pulls.charts.repository("charts/kof"), "charts/kof");
-        assert_eq!(pulls.charts.secret, None);
-        assert!(pulls.charts.ca_pem.is_some());
+        assert_eq!(registries.images.secret.as_deref(), Some("pull"));
+        assert_eq!(registries.images.ca_pem, None);
+        assert_eq!(registries.charts.address(), "charts.example.com");
+        assert_eq!(registries.charts.repository("charts/kof"), "charts/kof");
+        assert_eq!(registries.charts.secret, None);
+        assert!(registries.charts.ca_pem.is_some());
     }
 
     #[test]
     fn what_names_no_registry_is_refused() {
         assert_eq!(
-            pulls("spec: { registries: { imageRegistry: { url: 'a/' } } }").unwrap_err(),
+            pull_registries("spec: { registries: { imageRegistry: { url: 'a/' } } }").unwrap_err(),
             [
                 "`spec.registries.imageRegistry.url` is `a/`, which ends with a slash",
                 "`spec.registries.chartRegistry.url` is missing"
             ]
         );
-        assert!(pulls("[").is_err());
+        assert!(pull_registries("[").is_err());
     }
 }
