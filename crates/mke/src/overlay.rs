@@ -1,8 +1,8 @@
 //! Facts of releases that a team adds to the table without building: `environments/releases.yaml`.
 //!
-//! A row of a release that the table has replaces some of its facts. A row of a new release begins
-//! with the patterns of the release before it, none of which is called documented any more. Faults,
-//! hashes and sources of upgrades are of one release and are not inherited.
+//! A row for a release of the table replaces some facts of that release. A row for a new release
+//! inherits the facts of the release before it, with a certainty of *inferred* at most. Faults,
+//! hashes and upgrade sources belong to one release and are not inherited.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::Certainty;
 use crate::release::{address, version_core};
 use crate::table::{self, BUILT_IN, Fault, Hashes, Row, Sourced, Table, Upgrades};
 
-/// The keys of the file.
+/// The keys at the top of the file.
 const KEYS: [&str; 2] = ["sources", "releases"];
 
 /// The keys of a row.
@@ -48,42 +48,44 @@ const UPGRADE_KEYS: [&str; 6] = [
 pub struct Overlay {
     /// The releases that the table does not have.
     pub added: Vec<Version>,
-    /// The releases of the table of which it replaces facts.
+    /// The releases of the table with replaced facts.
     pub changed: Vec<Version>,
-    /// What it says differently from a documented fact of the table.
+    /// The replaced facts that were documented.
     pub warnings: Vec<Problem>,
 }
 
-/// Adds the facts of a team's file to the table, for the rest of the process. Facts belong to the
-/// process, not to a call, so no function can be given the wrong ones. The first file counts.
+/// Adds the facts of a team's file to the table for the rest of the process. The table is global,
+/// so all functions use the same facts. Later calls have no effect.
 ///
 /// # Errors
-/// Everything that is wrong with the file. Then the table stays as it is.
+///
+/// All problems of the file. The table then stays unchanged.
 pub fn overlay(source: &Arc<Source>) -> Result<Overlay, Problems> {
     let (table, overlay) = overlaid(&BUILT_IN, source)?;
     table::replace(table);
     Ok(overlay)
 }
 
-/// Returns a table with what a file adds to it.
+/// Returns a copy of a table with the facts of a file.
 ///
 /// # Errors
-/// Everything that is wrong with the file.
+///
+/// All problems of the file.
 fn overlaid(base: &Table, source: &Arc<Source>) -> Result<(Table, Overlay), Problems> {
     let document = yaml::parse(Arc::clone(source)).map_err(|problem| Problems(vec![problem]))?;
-    let mut reading = Reading {
+    let mut reader = Reader {
         problems: Vec::new(),
         overlay: Overlay::default(),
         table: base.clone(),
     };
     if !document.is_null() {
-        reading.file(&document);
+        reader.file(&document);
     }
-    let Reading {
+    let Reader {
         mut problems,
         overlay,
         table,
-    } = reading;
+    } = reader;
     problems.sort_by_key(|problem| problem.span.start);
     match problems.is_empty() {
         true => Ok((table, overlay)),
@@ -91,13 +93,14 @@ fn overlaid(base: &Table, source: &Arc<Source>) -> Result<(Table, Overlay), Prob
     }
 }
 
-struct Reading {
+/// Reads a file into a copy of the table and collects its problems.
+struct Reader {
     problems: Vec<Problem>,
     overlay: Overlay,
     table: Table,
 }
 
-impl Reading {
+impl Reader {
     fn file(&mut self, document: &Node) {
         let Some(keys) = self.mapping(document, &KEYS) else {
             return;
@@ -126,13 +129,14 @@ impl Reading {
             .iter()
             .filter_map(|row| Some((self.version(row, &mut known)?, row)))
             .collect();
-        // Each begins with the release before it, which may be one of them.
+        // A row inherits from the release before it, which may be in this file too.
         rows.sort_by(|(one, _), (other, _)| one.cmp(other));
         for (version, row) in rows {
             self.row(version, row);
         }
     }
 
+    /// Returns the release of a row. `known` has the releases of the rows before it.
     fn version(&mut self, row: &Node, known: &mut BTreeSet<Version>) -> Option<Version> {
         let keys = self.mapping(row, &ROW_KEYS)?;
         let Some(node) = keys.get("version") else {
@@ -164,6 +168,7 @@ impl Reading {
         Some(version)
     }
 
+    /// Replaces the row of a release, or inserts a new one.
     fn row(&mut self, version: Version, node: &Node) {
         let Some(keys) = node.as_mapping() else {
             return;
@@ -179,7 +184,7 @@ impl Reading {
             .is_some_and(|row| row.version == version);
         let mut row = match is_known {
             true => self.table.releases[place].clone(),
-            false => following(&self.table.releases[place - 1], version.clone()),
+            false => inherit(&self.table.releases[place - 1], version.clone()),
         };
         self.fact(keys, "bundle", &mut row.bundle);
         self.fact(keys, "checksum", &mut row.checksum);
@@ -251,7 +256,7 @@ impl Reading {
         }
     }
 
-    /// Replaces a fact that is written.
+    /// Replaces a fact if the file contains it.
     fn fact<T>(&mut self, keys: &Mapping, key: &str, fact: &mut Sourced<T>)
     where
         T: DeserializeOwned + PartialEq,
@@ -276,6 +281,7 @@ impl Reading {
         }
     }
 
+    /// Replaces or adds a fact if the file contains it.
     fn optional<T: DeserializeOwned + PartialEq>(
         &mut self,
         keys: &Mapping,
@@ -295,8 +301,8 @@ impl Reading {
         Some(fact)
     }
 
-    /// A published hash is what keeps a download from being replaced. The file adds some and
-    /// changes none.
+    /// Checks that the file adds hashes but changes none: a published hash protects a download from
+    /// being replaced.
     fn hashes(&mut self, node: &Node, known: &Hashes, hashes: &Hashes) {
         self.sources(node, &hashes.source);
         let written = node.get("sha256");
@@ -321,7 +327,7 @@ impl Reading {
         }
     }
 
-    /// Checks that sources have addresses.
+    /// Checks that each source has an address.
     fn sources(&mut self, node: &Node, names: &[String]) {
         let node = node.get("source").unwrap_or(node);
         if names.is_empty() {
@@ -340,7 +346,7 @@ impl Reading {
         }
     }
 
-    /// Returns a mapping, all keys of which are known.
+    /// Returns a node as a mapping and notes its unknown keys.
     fn mapping<'a>(&mut self, node: &'a Node, known: &[&'static str]) -> Option<&'a Mapping> {
         let Some(mapping) = node.as_mapping() else {
             self.problem(
@@ -363,19 +369,15 @@ impl Reading {
         Some(mapping)
     }
 
-    /// Reads a value.
+    /// Deserializes a value.
     fn read<T: DeserializeOwned>(&mut self, node: &Node) -> Option<T> {
         match serde_yaml::from_str(&yaml::emit(node)) {
             Ok(value) => Some(value),
             Err(error) => {
-                let said = error.to_string();
-                // The place is that in a part of the file.
-                let said = said
-                    .split(" at line ")
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned();
-                self.problem(node, said);
+                let message = error.to_string();
+                // The line number counts from this value, not from the start of the file.
+                let message = message.split(" at line ").next().unwrap_or_default();
+                self.problem(node, message);
                 None
             }
         }
@@ -386,8 +388,8 @@ impl Reading {
     }
 }
 
-/// Returns what is taken for granted of a release by the one before it.
-fn following(before: &Row, version: Version) -> Row {
+/// Returns the row of a new release with the facts that it inherits from the release before it.
+fn inherit(before: &Row, version: Version) -> Row {
     let Row {
         bundle,
         checksum,
@@ -427,6 +429,7 @@ fn following(before: &Row, version: Version) -> Row {
     }
 }
 
+/// Returns an inherited fact, which is never documented.
 fn inherited<T>(fact: Sourced<T>) -> Sourced<T> {
     let certainty = match fact.certainty {
         Certainty::Documented => Certainty::Inferred,
@@ -448,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_release_begins_with_the_one_before_and_claims_less() {
+    fn a_new_release_inherits_facts_as_inferred() {
         let (table, overlay) = read(
             "releases:\n- version: v4.2.3\n- version: 4.2.2\n  upgrade:\n    from: { value: [4.2.1], certainty: documented, source: [\"https://docs.example.com/a\"] }\n",
         )
@@ -471,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn facts_of_a_known_release_are_replaced_and_contradictions_named() {
+    fn replacing_a_documented_fact_of_a_known_release_warns() {
         let (table, overlay) = read(
             "sources: { NOTES: https://docs.example.com/notes }\nreleases:\n- version: 4.2.1\n  anonymous-pull-required: { value: true, certainty: observed, source: [NOTES] }\n  \
              mkectl: { certainty: documented, source: [NOTES], sha256: { linux-x86_64: \
@@ -492,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_is_named_with_its_place() {
+    fn every_problem_is_reported_with_its_place() {
         let problems = read(
             "sorces: {}\nreleases:\n- version: 4.2.2\n  bundel: x\n  private-ca: { value: maybe, certainty: documented, source: [DOCS-421] }\n  \
              checksum: { value: null, certainty: inferred, source: [DOCS-422] }\n- version: 4.2.2\n- version: 4.0.9\n- version: latest\n- bundle: {}\n\
@@ -515,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upgrade_from_a_newer_release_and_a_source_that_is_no_address_are_wrong() {
+    fn upgrades_from_newer_releases_and_sources_without_https_are_refused() {
         let problems = read(
             "sources: { N: 'javascript:alert(1)' }\nreleases:\n- version: 4.2.2\n  upgrade:\n    from: { value: [4.2.1, 4.2.2], certainty: \
              inferred, source: [DOCS-421] }\n",
