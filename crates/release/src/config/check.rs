@@ -73,7 +73,10 @@ fn one(
     let applied = receipt.and_then(|receipt| receipt.applied);
     let mut problems = Vec::new();
     let facts = mke::Release::of(&environment.release).ok();
-    let faults = facts.as_ref().map(mke::Release::faults).unwrap_or_default();
+    let faults = facts
+        .as_ref()
+        .map(mke::Release::known_issues)
+        .unwrap_or_default();
     let mut warnings = match rendered(workspace, &mut environment) {
         Ok(rendered) => rendered.warnings,
         Err(Error::Workspace(workspace::Error::Configuration(found))) => {
