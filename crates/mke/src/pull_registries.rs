@@ -54,10 +54,10 @@ pub fn pull_registries(text: &str) -> Result<PullRegistries, Vec<String>> {
     let images = registry(&mut validator, "imageRegistry", "");
     let charts = registry(&mut validator, "chartRegistry", "oci://");
     match (images, charts) {
-        (Some(images), Some(charts)) if validator.wrong.is_empty() => {
+        (Some(images), Some(charts)) if validator.problems.is_empty() => {
             Ok(PullRegistries { images, charts })
         }
-        _ => Err(validator.wrong),
+        _ => Err(validator.problems),
     }
 }
 
