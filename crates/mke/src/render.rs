@@ -67,9 +67,6 @@ impl PullSecrets {
     }
 }
 
-/// The keys of the document around `spec`. Operators may paste them into `config` by mistake.
-const DOCUMENT_KEYS: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
-
 /// Returns the `mke4.yaml` of an environment.
 ///
 /// `config` contains the keys of `MkeConfig.spec`, which keep their order and spelling. The managed
@@ -225,7 +222,7 @@ fn refuse_document_keys(config: &Mapping, notes: &mut Notes) {
             problem.with_help("describe the management cluster; child clusters are made in it"),
         );
     }
-    for name in DOCUMENT_KEYS {
+    for name in managed_keys::DOCUMENT_KEYS {
         if let Some((key, _)) = config.pair(name) {
             notes.problems.push(
                 Problem::at(key, format!("`{name}` does not belong in `config`")).with_help(
