@@ -13,7 +13,7 @@ use semver::{BuildMetadata, Prerelease, Version};
 use serde::Deserialize;
 
 use crate::observations::{Observations, ObservedBundle};
-use crate::table::{Fault, Row, Since, Sourced, at, table};
+use crate::table::{Fault, Row, Since, Sourced, for_release, table};
 use crate::{migration, upgrade};
 
 /// A release of MKE 4k. A version without a row uses the newest row before it.
@@ -242,13 +242,13 @@ impl Release {
     pub fn node_requirements(&self) -> NodeRequirements {
         let (nodes, release) = (&table().nodes, &version_core(&self.version));
         NodeRequirements {
-            systems: &at(&nodes.systems, release).value,
-            processors: at(&nodes.processors, release).value,
-            memory: at(&nodes.memory, release).value,
-            cgroup_2: at(&nodes.cgroup_2, release).value,
-            selinux: at(&nodes.selinux, release).value,
-            inotify_instances: at(&nodes.inotify_instances, release).value,
-            inotify_watches: at(&nodes.inotify_watches, release).value,
+            systems: &for_release(&nodes.systems, release).value,
+            processors: for_release(&nodes.processors, release).value,
+            memory: for_release(&nodes.memory, release).value,
+            cgroup_2: for_release(&nodes.cgroup_2, release).value,
+            selinux: for_release(&nodes.selinux, release).value,
+            inotify_instances: for_release(&nodes.inotify_instances, release).value,
+            inotify_watches: for_release(&nodes.inotify_watches, release).value,
         }
     }
 
@@ -400,16 +400,18 @@ impl Release {
             |what: &str, yes: &bool| format!("{what}: {}", if *yes { "yes" } else { "no" });
         let at_least = |what: &str, least: &u64| format!("{what}: {least} or more");
         [
-            at(&nodes.systems, release)
+            for_release(&nodes.systems, release)
                 .to_fact(|systems| format!("operating systems: {}", systems.join(", "))),
-            at(&nodes.processors, release).to_fact(|least| at_least("processors", least)),
-            at(&nodes.memory, release)
+            for_release(&nodes.processors, release).to_fact(|least| at_least("processors", least)),
+            for_release(&nodes.memory, release)
                 .to_fact(|least| format!("memory: {} or more", gigabytes(*least))),
-            at(&nodes.cgroup_2, release).to_fact(|yes| yes_or_no("requires cgroup v2", yes)),
-            at(&nodes.selinux, release).to_fact(|yes| yes_or_no("SELinux may be enforcing", yes)),
-            at(&nodes.inotify_instances, release)
+            for_release(&nodes.cgroup_2, release)
+                .to_fact(|yes| yes_or_no("requires cgroup v2", yes)),
+            for_release(&nodes.selinux, release)
+                .to_fact(|yes| yes_or_no("SELinux may be enforcing", yes)),
+            for_release(&nodes.inotify_instances, release)
                 .to_fact(|least| at_least("fs.inotify.max_user_instances", least)),
-            at(&nodes.inotify_watches, release)
+            for_release(&nodes.inotify_watches, release)
                 .to_fact(|least| at_least("fs.inotify.max_user_watches", least)),
         ]
     }
