@@ -1,11 +1,11 @@
-//! Where the nodes of a cluster pull from, read from its `mke4.yaml` and from nowhere else: what is
-//! there is what they do.
+//! The registries that the nodes of a cluster pull from. They are read from its `mke4.yaml` only,
+//! because the nodes use that file.
 
 use serde_yaml::Value;
 
 use crate::validate::Validator;
 
-/// Where images and charts come from. Usually that is one registry, and need not be.
+/// The registries of images and charts, which are usually the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PullRegistries {
     /// `spec.registries.imageRegistry`.
@@ -14,15 +14,14 @@ pub struct PullRegistries {
     pub charts: PullRegistry,
 }
 
-/// A registry as `mke4.yaml` names it.
+/// A registry of `mke4.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PullRegistry {
     /// Host, port and path, without scheme: `registry.example.com:5000/mke`.
     pub url: String,
-    /// Its certificate authority in PEM, if that is a private one.
+    /// Its private CA, in PEM.
     pub ca_pem: Option<String>,
-    /// The name of the secret that nodes pull with; they pull without credentials where there is
-    /// none (CHILDREG).
+    /// The name of the pull secret. Without one, nodes pull anonymously (CHILDREG).
     pub secret: Option<String>,
 }
 
@@ -32,7 +31,7 @@ impl PullRegistry {
         self.url.split_once('/').map_or(&self.url, |(host, _)| host)
     }
 
-    /// Returns the repository that holds an artifact, as the registry's API names it.
+    /// Returns the repository of an artifact, as in the registry's API.
     pub fn repository(&self, name: &str) -> String {
         match self.url.split_once('/') {
             Some((_, project)) => format!("{project}/{name}"),
@@ -41,12 +40,11 @@ impl PullRegistry {
     }
 }
 
-/// Reads where nodes pull from out of the text of an `mke4.yaml`. Other faults of the file are not
-/// checked here.
+/// Reads the registries from the text of an `mke4.yaml`. The rest of the file is not checked.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with the two registries, a fragment each.
+/// All problems of the two registries, a fragment each.
 pub fn pull_registries(text: &str) -> Result<PullRegistries, Vec<String>> {
     let document: Value =
         serde_yaml::from_str(text).map_err(|error| vec![format!("it is not YAML: {error}")])?;
@@ -79,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_registries_are_read_and_nothing_else_matters() {
+    fn both_registries_are_read_and_other_keys_ignored() {
         let text = "\
 spec:
   registries:
@@ -107,7 +105,7 @@ spec:
     }
 
     #[test]
-    fn what_names_no_registry_is_refused() {
+    fn a_file_without_registries_is_refused() {
         assert_eq!(
             pull_registries("spec: { registries: { imageRegistry: { url: 'a/' } } }").unwrap_err(),
             [
