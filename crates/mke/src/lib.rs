@@ -1,4 +1,5 @@
-//! What is known of each release of MKE 4k, and the rendering of `mke4.yaml` as a pure function.
+//! The facts of each release of MKE 4k, and pure functions that render, validate and compare
+//! `mke4.yaml`.
 //!
 //! [`Release`] returns the file name of a release's bundle, the URLs of its checksum and its
 //! `mkectl`, and its requirements for registries and nodes. These facts are data in

@@ -79,7 +79,7 @@ fn overlaid(base: &Table, source: &Arc<Source>) -> Result<(Table, Overlay), Prob
         table: base.clone(),
     };
     if !document.is_null() {
-        reader.file(&document);
+        reader.read_file(&document);
     }
     let Reader {
         mut problems,
@@ -101,12 +101,12 @@ struct Reader {
 }
 
 impl Reader {
-    fn file(&mut self, document: &Node) {
-        let Some(keys) = self.mapping(document, &KEYS) else {
+    fn read_file(&mut self, document: &Node) {
+        let Some(keys) = self.known_keys(document, &KEYS) else {
             return;
         };
         if let Some(sources) = keys.get("sources")
-            && let Some(named) = self.read::<BTreeMap<String, String>>(sources)
+            && let Some(named) = self.deserialize::<BTreeMap<String, String>>(sources)
         {
             for (name, address) in named {
                 if !address.starts_with("https://") {
@@ -127,18 +127,18 @@ impl Reader {
         let mut rows: Vec<(Version, &Node)> = rows
             .unwrap_or_default()
             .iter()
-            .filter_map(|row| Some((self.version(row, &mut known)?, row)))
+            .filter_map(|row| Some((self.read_version(row, &mut known)?, row)))
             .collect();
         // A row inherits from the release before it, which may be in this file too.
         rows.sort_by(|(one, _), (other, _)| one.cmp(other));
         for (version, row) in rows {
-            self.row(version, row);
+            self.read_row(version, row);
         }
     }
 
     /// Returns the release of a row. `known` has the releases of the rows before it.
-    fn version(&mut self, row: &Node, known: &mut BTreeSet<Version>) -> Option<Version> {
-        let keys = self.mapping(row, &ROW_KEYS)?;
+    fn read_version(&mut self, row: &Node, known: &mut BTreeSet<Version>) -> Option<Version> {
+        let keys = self.known_keys(row, &ROW_KEYS)?;
         let Some(node) = keys.get("version") else {
             self.problem(row, "`version` is missing");
             return None;
@@ -169,102 +169,95 @@ impl Reader {
     }
 
     /// Replaces the row of a release, or inserts a new one.
-    fn row(&mut self, version: Version, node: &Node) {
+    fn read_row(&mut self, version: Version, node: &Node) {
         let Some(keys) = node.as_mapping() else {
             return;
         };
-        let place = self
-            .table
-            .releases
-            .partition_point(|row| row.version < version);
-        let is_known = self
-            .table
-            .releases
-            .get(place)
-            .is_some_and(|row| row.version == version);
-        let mut row = match is_known {
-            true => self.table.releases[place].clone(),
-            false => inherit(&self.table.releases[place - 1], version.clone()),
+        let releases = &self.table.releases;
+        let found = releases.binary_search_by(|row| row.version.cmp(&version));
+        let mut row = match found {
+            Ok(index) => releases[index].clone(),
+            Err(index) => inherit(&releases[index - 1], version.clone()),
         };
-        self.fact(keys, "bundle", &mut row.bundle);
-        self.fact(keys, "checksum", &mut row.checksum);
-        self.fact(keys, "private-ca", &mut row.private_ca);
-        self.fact(
+        self.override_fact(keys, "bundle", &mut row.bundle);
+        self.override_fact(keys, "checksum", &mut row.checksum);
+        self.override_fact(keys, "private-ca", &mut row.private_ca);
+        self.override_fact(
             keys,
             "anonymous-pull-required",
             &mut row.anonymous_pull_required,
         );
-        self.fact(
+        self.override_fact(
             keys,
             "external-address-required",
             &mut row.external_address_required,
         );
-        self.optional(keys, "components", &mut row.components);
+        self.override_optional_fact(keys, "components", &mut row.components);
         if let Some(node) = keys.get("mkectl")
-            && let Some(hashes) = self.read::<Hashes>(node)
+            && let Some(hashes) = self.deserialize::<Hashes>(node)
         {
-            self.hashes(node, &row.mkectl, &hashes);
+            self.check_hashes(node, &row.mkectl, &hashes);
             row.mkectl.sha256.extend(hashes.sha256);
             (row.mkectl.certainty, row.mkectl.source) = (hashes.certainty, hashes.source);
         }
-        if let Some(node) = keys.get("upgrade")
-            && let Some(keys) = self.mapping(node, &UPGRADE_KEYS)
-        {
-            let upgrade = &mut row.upgrade;
-            self.fact(keys, "from", &mut upgrade.from);
-            if let Some(node) = keys.get("from")
-                && let Some(from) =
-                    (upgrade.from.value.iter().flatten()).find(|from| **from >= version)
-            {
-                let rule =
-                    format!("v{version} cannot be an upgrade of v{from}, which is not older");
-                self.problem(node, rule);
-            }
-            self.optional(keys, "rollback-backup", &mut upgrade.rollback_backup);
-            self.fact(keys, "archive", &mut upgrade.archive);
-            self.optional(keys, "monitoring-crds", &mut upgrade.monitoring_crds);
-            self.optional(
-                keys,
-                "gateway-node-ports-from",
-                &mut upgrade.gateway_node_ports_from,
-            );
-            if let Some(node) = keys.get("refused")
-                && let Some(refused) = self.read::<Option<String>>(node)
-            {
-                upgrade.refused = refused;
-            }
+        if let Some(node) = keys.get("upgrade") {
+            self.read_upgrade(node, &version, &mut row.upgrade);
         }
-        for node in keys
-            .get("faults")
-            .and_then(Node::as_sequence)
-            .unwrap_or_default()
-        {
-            if let Some(fault) = self.read::<Fault>(node) {
-                self.sources(node, &fault.source);
+        let faults = keys.get("faults").and_then(Node::as_sequence);
+        for node in faults.unwrap_or_default() {
+            if let Some(fault) = self.deserialize::<Fault>(node) {
+                self.check_sources(node, &fault.source);
                 row.faults.push(fault);
             }
         }
-        match is_known {
-            true => {
-                self.table.releases[place] = row;
+        match found {
+            Ok(index) => {
+                self.table.releases[index] = row;
                 self.overlay.changed.push(version);
             }
-            false => {
-                self.table.releases.insert(place, row);
+            Err(index) => {
+                self.table.releases.insert(index, row);
                 self.overlay.added.push(version);
             }
         }
     }
 
+    /// Replaces facts about upgrades to a release.
+    fn read_upgrade(&mut self, node: &Node, version: &Version, upgrade: &mut Upgrades) {
+        let Some(keys) = self.known_keys(node, &UPGRADE_KEYS) else {
+            return;
+        };
+        self.override_fact(keys, "from", &mut upgrade.from);
+        if let Some(node) = keys.get("from")
+            && let Some(from) = (upgrade.from.value.iter().flatten()).find(|from| *from >= version)
+        {
+            let rule = format!("v{version} cannot be an upgrade of v{from}, which is not older");
+            self.problem(node, rule);
+        }
+        self.override_optional_fact(keys, "rollback-backup", &mut upgrade.rollback_backup);
+        self.override_fact(keys, "archive", &mut upgrade.archive);
+        self.override_optional_fact(keys, "monitoring-crds", &mut upgrade.monitoring_crds);
+        self.override_optional_fact(
+            keys,
+            "gateway-node-ports-from",
+            &mut upgrade.gateway_node_ports_from,
+        );
+        if let Some(node) = keys.get("refused")
+            && let Some(refused) = self.deserialize::<Option<String>>(node)
+        {
+            upgrade.refused = refused;
+        }
+    }
+
     /// Replaces a fact if the file contains it.
-    fn fact<T>(&mut self, keys: &Mapping, key: &str, fact: &mut Sourced<T>)
+    fn override_fact<T>(&mut self, keys: &Mapping, key: &str, fact: &mut Sourced<T>)
     where
         T: DeserializeOwned + PartialEq,
     {
         let Some(node) = keys.get(key) else {
             return;
         };
-        if let Some(new) = self.sourced::<T>(node) {
+        if let Some(new) = self.read_fact::<T>(node) {
             let differs = new.value != fact.value;
             if differs && fact.certainty == Certainty::Documented {
                 let rule = format!(
@@ -282,7 +275,7 @@ impl Reader {
     }
 
     /// Replaces or adds a fact if the file contains it.
-    fn optional<T: DeserializeOwned + PartialEq>(
+    fn override_optional_fact<T: DeserializeOwned + PartialEq>(
         &mut self,
         keys: &Mapping,
         key: &str,
@@ -290,21 +283,21 @@ impl Reader {
     ) {
         match (fact, keys.get(key)) {
             (_, None) => {}
-            (Some(fact), Some(_)) => self.fact(keys, key, fact),
-            (fact @ None, Some(node)) => *fact = self.sourced(node),
+            (Some(fact), Some(_)) => self.override_fact(keys, key, fact),
+            (fact @ None, Some(node)) => *fact = self.read_fact(node),
         }
     }
 
-    fn sourced<T: DeserializeOwned>(&mut self, node: &Node) -> Option<Sourced<T>> {
-        let fact = self.read::<Sourced<T>>(node)?;
-        self.sources(node, &fact.source);
+    fn read_fact<T: DeserializeOwned>(&mut self, node: &Node) -> Option<Sourced<T>> {
+        let fact = self.deserialize::<Sourced<T>>(node)?;
+        self.check_sources(node, &fact.source);
         Some(fact)
     }
 
     /// Checks that the file adds hashes but changes none: a published hash protects a download from
     /// being replaced.
-    fn hashes(&mut self, node: &Node, known: &Hashes, hashes: &Hashes) {
-        self.sources(node, &hashes.source);
+    fn check_hashes(&mut self, node: &Node, known: &Hashes, hashes: &Hashes) {
+        self.check_sources(node, &hashes.source);
         let written = node.get("sha256");
         for (platform, hash) in &hashes.sha256 {
             let node = written
@@ -328,7 +321,7 @@ impl Reader {
     }
 
     /// Checks that each source has an address.
-    fn sources(&mut self, node: &Node, names: &[String]) {
+    fn check_sources(&mut self, node: &Node, names: &[String]) {
         let node = node.get("source").unwrap_or(node);
         if names.is_empty() {
             self.problem(node, "a fact needs a source");
@@ -347,7 +340,7 @@ impl Reader {
     }
 
     /// Returns a node as a mapping and notes its unknown keys.
-    fn mapping<'a>(&mut self, node: &'a Node, known: &[&'static str]) -> Option<&'a Mapping> {
+    fn known_keys<'a>(&mut self, node: &'a Node, known: &[&'static str]) -> Option<&'a Mapping> {
         let Some(mapping) = node.as_mapping() else {
             self.problem(
                 node,
@@ -370,7 +363,7 @@ impl Reader {
     }
 
     /// Deserializes a value.
-    fn read<T: DeserializeOwned>(&mut self, node: &Node) -> Option<T> {
+    fn deserialize<T: DeserializeOwned>(&mut self, node: &Node) -> Option<T> {
         match serde_yaml::from_str(&yaml::emit(node)) {
             Ok(value) => Some(value),
             Err(error) => {
