@@ -102,12 +102,12 @@ mod tests {
 
     #[test]
     fn clusters_are_identified_by_their_machines_and_addresses() {
-        let one = config(
+        let cluster = config(
             "spec:\n  version: v4.1.5\n  apiServer: { externalAddress: mke.lab }\n  hosts:\n  - ssh: { address: 10.0.0.1 }\n  \
              - ssh: { address: 10.0.0.2 }\n  registries: { imageRegistry: { url: r.lab/mke } }\n",
         );
         assert_eq!(
-            one.summary(),
+            cluster.summary(),
             "runs v4.1.5 at mke.lab and pulls from r.lab/mke"
         );
         for (other, is_same) in [
@@ -129,8 +129,8 @@ mod tests {
             ("{}", true),
         ] {
             let other = config(other);
-            assert_eq!(one.may_be_same_cluster(&other), is_same, "{other:?}");
-            assert_eq!(other.may_be_same_cluster(&one), is_same, "{other:?}");
+            assert_eq!(cluster.may_be_same_cluster(&other), is_same, "{other:?}");
+            assert_eq!(other.may_be_same_cluster(&cluster), is_same, "{other:?}");
             assert_eq!(other.version, None);
         }
         assert_eq!(config("{}").summary(), "runs an unknown release");

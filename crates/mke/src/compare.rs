@@ -156,8 +156,7 @@ impl ValuePath {
             }
             Value::Scalar(scalar) => {
                 let is_boolean = scalar.style == Style::Plain && is_boolean(&scalar.text);
-                let is_secret = self.is_secret() || !secrets_within(&scalar.text).is_empty();
-                if !node.is_null() && !is_boolean && is_secret {
+                if !node.is_null() && !is_boolean && self.is_secret(&scalar.text) {
                     found.push(node);
                 }
             }
@@ -180,8 +179,7 @@ impl ValuePath {
     fn display(&self, node: &Node) -> String {
         match &node.value {
             Value::Scalar(scalar) => {
-                let is_secret = self.is_secret() || !secrets_within(&scalar.text).is_empty();
-                if !node.is_null() && !scalar.text.is_empty() && is_secret {
+                if !node.is_null() && !scalar.text.is_empty() && self.is_secret(&scalar.text) {
                     return MASKED.to_owned();
                 }
                 match scalar.text.trim_end().lines().count() {
@@ -209,10 +207,10 @@ impl ValuePath {
         }
     }
 
-    /// Returns whether the value at this path may be a secret, according to the table of keys or to
-    /// the name of the key. The name of a Kubernetes secret and the path of a private key are not
-    /// secrets.
-    fn is_secret(&self) -> bool {
+    /// Returns whether a scalar at this path may be a secret: the table of keys or the name of the
+    /// key indicates one, or the text contains one. The name of a Kubernetes secret and the path of
+    /// a private key are not secrets.
+    fn is_secret(&self, text: &str) -> bool {
         let path = self.path.strip_prefix("spec.").unwrap_or(&self.path);
         let is_known = KEYS
             .at(path)
@@ -220,7 +218,9 @@ impl ValuePath {
             .is_some_and(|rule| rule.is_secret);
         let key = normalized(&self.key);
         let is_reference = REFERENCES.iter().any(|ending| key.ends_with(ending));
-        is_known || (!is_reference && SECRETS.iter().any(|word| key.contains(word)))
+        is_known
+            || (!is_reference && SECRETS.iter().any(|word| key.contains(word)))
+            || !secrets_within(text).is_empty()
     }
 
     fn change(&self, old: Option<&Node>, new: Option<&Node>) -> Change {

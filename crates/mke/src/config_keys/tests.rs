@@ -295,8 +295,8 @@ fn the_secret_of_a_client_is_not_shown() {
     insta::assert_snapshot!(messages(&config, "4.1.5"), @"
     environments/prod/environment.yaml:5:76: `authentication.clients[].secret` is a secret, and files are committed; write `{ $env: NAME }` or `{ $file: path }` in its place
     ");
-    let wrong = config.replace("planted-secret", "[planted-secret]");
-    let problems = render(&environment(&wrong), URLS, &release("4.1.5")).unwrap_err();
+    let invalid = config.replace("planted-secret", "[planted-secret]");
+    let problems = render(&environment(&invalid), URLS, &release("4.1.5")).unwrap_err();
     assert!(!problems.to_string().contains("planted"), "{problems}");
     assert!(!problems.0[0].source.text.contains("planted"));
 }
@@ -494,9 +494,9 @@ fn a_child_cluster_is_refused_with_the_statement_of_the_vendor() {
         messages.contains("\"Currently, offline installation is not supported for child clusters\", says the vendor"),
         "{messages}"
     );
-    let wrong = crate::validate("kind: MkeChildConfig\n").unwrap_err();
+    let problems = crate::validate("kind: MkeChildConfig\n").unwrap_err();
     assert!(
-        wrong[1].contains("not supported for child clusters"),
-        "{wrong:?}"
+        problems[1].contains("not supported for child clusters"),
+        "{problems:?}"
     );
 }
