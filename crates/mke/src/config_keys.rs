@@ -65,6 +65,7 @@ fn note_secrets(config: &Mapping, notes: &mut Notes) {
     }
 }
 
+/// Checks mappings against the table of keys.
 struct Checker<'a> {
     /// The release. `None` if it could not be read: then the keys of all releases are known.
     release: Option<Version>,
@@ -92,9 +93,7 @@ impl Checker<'_> {
                 None if DOCUMENT_KEYS.contains(&path.as_str()) => {}
                 // An open mapping may have any key, but one similar to a known key is probably a
                 // typo.
-                None if key.is_open()
-                    && nearest(text, key.fields.iter().map(|(name, _)| name.as_str()))
-                        .is_none() => {}
+                None if key.is_open() && nearest(text, key.names()).is_none() => {}
                 None => self.note_unknown(key, name, value, &path),
             }
         }

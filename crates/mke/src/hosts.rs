@@ -72,7 +72,9 @@ fn check_roles(hosts: &[Node], roles: &[Option<&str>], notes: &mut Notes) {
     let Some(roles) = roles.iter().copied().collect::<Option<Vec<&str>>>() else {
         return;
     };
-    let place = |host: &'_ Node| host.get("role").unwrap_or(host).clone();
+    fn place(host: &Node) -> &Node {
+        host.get("role").unwrap_or(host)
+    }
     let controllers: Vec<&Node> = hosts
         .iter()
         .zip(&roles)
@@ -92,7 +94,7 @@ fn check_roles(hosts: &[Node], roles: &[Option<&str>], notes: &mut Notes) {
     {
         notes.problems.push(
             Problem::at(
-                &place(&hosts[index]),
+                place(&hosts[index]),
                 format!(
                     "a `single` host is a cluster by itself, but there are {} hosts",
                     hosts.len()
@@ -104,7 +106,7 @@ fn check_roles(hosts: &[Node], roles: &[Option<&str>], notes: &mut Notes) {
         let count = controllers.len();
         let last = controllers[count - 1];
         let problem = Problem::at(
-            &place(last),
+            place(last),
             format!(
                 "there are {count} controllers; they tolerate no more failures than {} would",
                 count - 1
