@@ -1,5 +1,5 @@
-//! What cannot work where nothing outside can be reached, and what an installation needs that no
-//! bundle has.
+//! Refuses settings that need the internet, and warns of requirements that a bundle does not
+//! contain.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crate::Release;
 use crate::keys::default_of;
 use crate::notes::{self, Notes, Rule, name};
 
-/// The names of keys whose values say where an image or a chart comes from.
-const PLACES: [&str; 6] = [
+/// The names of keys whose values are the source of an image or a chart.
+const SOURCE_KEYS: [&str; 6] = [
     "chart",
     "image",
     "imageRegistry",
@@ -21,11 +21,10 @@ const PLACES: [&str; 6] = [
     "repository",
 ];
 
-/// Something that an installation needs and that no bundle has.
+/// A requirement of an installation that bundles do not contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotInBundle {
-    /// The drivers of NVIDIA's processors, which each node with one installs from a package
-    /// registry.
+    /// NVIDIA's drivers, which each node with a GPU installs from a package registry.
     NvidiaDrivers,
     /// The k0s binary for FIPS and its library on each node.
     Fips,
@@ -34,7 +33,7 @@ pub enum NotInBundle {
 }
 
 impl NotInBundle {
-    /// Returns what has to be brought, and on whose word.
+    /// Returns the requirement as a fragment of a message.
     pub fn text(self) -> &'static str {
         match self {
             Self::NvidiaDrivers => {
@@ -51,8 +50,8 @@ impl NotInBundle {
     }
 }
 
-/// Returns what the installation of an environment needs that no bundle has, where its cluster runs
-/// `installed`. What the environment accepts is left out.
+/// Returns the requirements of an environment that bundles do not contain. `installed` is the
+/// release that its cluster runs. Returns nothing if the environment accepts `not-in-bundle`.
 pub fn not_in_bundle(environment: &Environment, installed: Option<&Version>) -> Vec<NotInBundle> {
     if notes::accepts(environment, Rule::NotInBundle) {
         return Vec::new();
@@ -69,17 +68,17 @@ pub fn not_in_bundle(environment: &Environment, installed: Option<&Version>) -> 
     if is_true(&["fips", "enabled"]) {
         needed.push(NotInBundle::Fips);
     }
-    let way = installed.and_then(|installed| {
+    let upgrade = installed.and_then(|installed| {
         let release = Release::of(&environment.release).ok()?;
         release.upgrade_from(installed).ok()
     });
-    if way.is_some_and(|way| way.monitoring_crds.is_some()) {
+    if upgrade.is_some_and(|upgrade| upgrade.monitoring_crds.is_some()) {
         needed.push(NotInBundle::MonitoringTools);
     }
     needed
 }
 
-/// Checks that nothing under `config` needs the internet.
+/// Checks that no setting under `config` needs the internet.
 pub(crate) fn check(environment: &Environment, config: &Mapping, notes: &mut Notes) {
     let registry = &environment.registry.address;
     let at = |path: &[&str]| {
@@ -112,25 +111,24 @@ pub(crate) fn check(environment: &Environment, config: &Mapping, notes: &mut Not
         );
         notes.refuse(Rule::OnlineAddons, problem, "write `InCluster`");
     }
-    let items = |section: Option<&Node>| -> Vec<Node> {
-        let items = section.and_then(Node::as_sequence);
-        items.unwrap_or_default().to_vec()
-    };
+    fn items(section: Option<&Node>) -> &[Node] {
+        section.and_then(Node::as_sequence).unwrap_or_default()
+    }
     for addon in items(config.get("addons")) {
         if addon.get("enabled").and_then(Node::text) == Some("false") {
             continue;
         }
-        if let Some(node) = address_elsewhere(&addon, registry) {
-            refuse_elsewhere("an add-on comes", node, node, notes);
+        if let Some(node) = external_url(addon, registry) {
+            refuse_external("an add-on comes", node, node, notes);
         }
     }
     for service in items(config.get("services")) {
-        refuse_places("a service comes", &service, registry, notes);
+        refuse_external_source("a service comes", service, registry, notes);
     }
     for provider in items(at(&["k0rdent", "providers"])) {
-        refuse_places(
+        refuse_external_source(
             "an image of a k0rdent provider comes",
-            &provider,
+            provider,
             registry,
             notes,
         );
@@ -179,21 +177,22 @@ fn check_calico(values: &Node, kubelet_root: &str, registry: &str, notes: &mut N
             .push(problem.with_help("write the values of the Tigera operator's chart"));
         return;
     };
-    if let Some(node) = place_elsewhere(&inner, registry) {
-        refuse_elsewhere("an image of Calico comes", &node, values, notes);
+    if let Some(node) = external_source(&inner, registry) {
+        refuse_external("an image of Calico comes", &node, values, notes);
     }
 }
 
-/// Refuses the first image or chart below a node that comes from elsewhere.
-fn refuse_places(what: &str, below: &Node, registry: &str, notes: &mut Notes) {
-    if let Some(node) = place_elsewhere(below, registry) {
-        // A place in a text of YAML has no place in the file.
-        let is_here = Arc::ptr_eq(&node.source, &below.source);
-        refuse_elsewhere(what, &node, if is_here { &node } else { below }, notes);
+/// Refuses the first image or chart below a node that does not come from the registry.
+fn refuse_external_source(what: &str, below: &Node, registry: &str, notes: &mut Notes) {
+    if let Some(node) = external_source(below, registry) {
+        // A node of YAML within a string has no place in the file.
+        let has_place = Arc::ptr_eq(&node.source, &below.source);
+        refuse_external(what, &node, if has_place { &node } else { below }, notes);
     }
 }
 
-fn refuse_elsewhere(what: &str, node: &Node, at: &Node, notes: &mut Notes) {
+/// Refuses the source in `node`. The problem is reported at the place of `at`.
+fn refuse_external(what: &str, node: &Node, at: &Node, notes: &mut Notes) {
     let from = quote(node.text().unwrap_or_default());
     let problem = Problem::at(at, format!("{what} from {from}, which is not the registry"));
     let help = match what {
@@ -203,7 +202,7 @@ fn refuse_elsewhere(what: &str, node: &Node, at: &Node, notes: &mut Notes) {
     notes.refuse(Rule::OnlineAddons, problem, help);
 }
 
-/// Warns of what has to be brought beside the bundle.
+/// Warns of requirements that bundles do not contain.
 fn check_not_in_bundle(config: &Mapping, notes: &mut Notes) {
     if notes.accepts(Rule::NotInBundle) {
         return;
@@ -231,8 +230,8 @@ fn check_not_in_bundle(config: &Mapping, notes: &mut Notes) {
     }
 }
 
-/// Warns of telemetry that is sent: unless MKE is configured not to (the default in CONF-132 and
-/// KAIROS), and always without a licence (DOCS-SRC, configuration/telemetry.md).
+/// Warns if MKE sends telemetry. It does by default (CONF-132, KAIROS), and always without a
+/// licence (DOCS-SRC, configuration/telemetry.md).
 fn check_telemetry(config: &Mapping, notes: &mut Notes) {
     if notes.accepts(Rule::Telemetry) {
         return;
@@ -264,10 +263,10 @@ fn check_telemetry(config: &Mapping, notes: &mut Notes) {
     }
 }
 
-/// Finds an address with a scheme that is not on the registry's host, however deep.
-fn address_elsewhere<'a>(node: &'a Node, registry: &str) -> Option<&'a Node> {
+/// Finds a URL at any depth below a node that is not on the registry.
+fn external_url<'a>(node: &'a Node, registry: &str) -> Option<&'a Node> {
     if let Some((_, rest)) = node.text().and_then(|text| text.split_once("://")) {
-        return (!is_on(rest, registry)).then_some(node);
+        return (!is_on_registry(rest, registry)).then_some(node);
     }
     let items = node.as_sequence().into_iter().flatten();
     let values = node
@@ -276,17 +275,17 @@ fn address_elsewhere<'a>(node: &'a Node, registry: &str) -> Option<&'a Node> {
         .flat_map(|mapping| mapping.iter().map(|(_, value)| value));
     items
         .chain(values)
-        .find_map(|node| address_elsewhere(node, registry))
+        .find_map(|node| external_url(node, registry))
 }
 
-/// Finds the value of a key that says where an image or a chart comes from, and names another host
-/// than the registry, however deep; a text below `values` is read as YAML. A place without a host
-/// says nothing.
-fn place_elsewhere(node: &Node, registry: &str) -> Option<Node> {
+/// Finds the source of an image or a chart at any depth below a node that is on a different host
+/// than the registry. A string below `values` is parsed as YAML. A source without a host is
+/// ignored.
+fn external_source(node: &Node, registry: &str) -> Option<Node> {
     if let Some(items) = node.as_sequence() {
         return items
             .iter()
-            .find_map(|item| place_elsewhere(item, registry));
+            .find_map(|item| external_source(item, registry));
     }
     node.as_mapping()?.iter().find_map(|(key, value)| {
         let (key, text) = (key.text()?, value.text());
@@ -295,28 +294,29 @@ fn place_elsewhere(node: &Node, registry: &str) -> Option<Node> {
             _ => None,
         };
         match text {
-            Some(text) if PLACES.contains(&key) => {
-                let place = text.split_once("://").map_or(text, |(_, rest)| rest);
-                let host = place.split('/').next().unwrap_or_default();
-                // As in references to images; some keys have a host alone.
+            Some(text) if SOURCE_KEYS.contains(&key) => {
+                let source = text.split_once("://").map_or(text, |(_, rest)| rest);
+                let host = source.split('/').next().unwrap_or_default();
+                // As in image references, a host contains a dot or a port. Some keys may have a
+                // host only.
                 let is_host = host.contains(['.', ':'])
                     && !host.starts_with('.')
-                    && (place.contains('/')
+                    && (source.contains('/')
                         || matches!(key, "registry" | "imageRegistry" | "repo"));
-                (is_host && !is_on(place, registry)).then(|| value.clone())
+                (is_host && !is_on_registry(source, registry)).then(|| value.clone())
             }
-            _ => place_elsewhere(inner.as_ref().unwrap_or(value), registry),
+            _ => external_source(inner.as_ref().unwrap_or(value), registry),
         }
     })
 }
 
-/// Returns whether an address without its scheme is on a registry.
-fn is_on(address: &str, registry: &str) -> bool {
+/// Returns whether an address without scheme is on the registry.
+fn is_on_registry(address: &str, registry: &str) -> bool {
     let rest = address.strip_prefix(registry);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Reads the text of a value as YAML.
+/// Parses the string of a node as YAML.
 fn parsed(node: &Node) -> Option<Node> {
     let source = Source {
         path: node.source.path.clone(),

@@ -1,24 +1,23 @@
-//! What a configuration says of its cluster: the live one, which `mkectl config get` prints, or a
-//! rendered one.
+//! The keys of a configuration that identify its cluster. The configuration is the live one, which
+//! `mkectl config get` prints, or a rendered one.
 //!
-//! It is read leniently: whatever a release adds to it, these keys decide whether this is the
-//! cluster that is meant.
+//! Unknown keys and values of unexpected types are ignored, so each release can be read.
 
 use std::collections::BTreeSet;
 
 use environment::yaml::Node;
 use semver::Version;
 
-/// What a configuration says of the cluster that it is of.
+/// The keys of a configuration that identify its cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterConfig {
-    /// The release that it runs, or is to run.
+    /// The release.
     pub version: Option<Version>,
-    /// Where its nodes pull images from: host, port and path.
+    /// The registry that its nodes pull images from: host, port and path.
     pub registry: Option<String>,
-    /// Where clients find it.
+    /// The address of the cluster for clients.
     pub external_address: Option<String>,
-    /// Its machines, by the addresses at which SSH reaches them.
+    /// The SSH addresses of its machines.
     pub hosts: BTreeSet<String>,
 }
 
@@ -49,23 +48,24 @@ impl ClusterConfig {
         }
     }
 
-    /// Returns whether both can be of one cluster: they have a machine or the address for clients
-    /// in common. Nothing speaks against it where one of them names neither.
-    pub fn may_be_of_one_cluster(&self, other: &Self) -> bool {
-        let is_silent = |one: &Self| one.hosts.is_empty() && one.external_address.is_none();
+    /// Returns whether both may belong to the same cluster: they have a machine or the address for
+    /// clients in common, or one of them has neither.
+    pub fn may_be_same_cluster(&self, other: &Self) -> bool {
+        let is_anonymous =
+            |config: &Self| config.hosts.is_empty() && config.external_address.is_none();
         let has_address = self.external_address.is_some();
-        is_silent(self)
-            || is_silent(other)
+        is_anonymous(self)
+            || is_anonymous(other)
             || !self.hosts.is_disjoint(&other.hosts)
             || has_address && self.external_address == other.external_address
     }
 
-    /// Returns whether both name machines, and none in common.
-    pub fn is_on_other_machines(&self, other: &Self) -> bool {
+    /// Returns whether both have machines but none in common.
+    pub fn has_disjoint_hosts(&self, other: &Self) -> bool {
         !self.hosts.is_empty() && !other.hosts.is_empty() && self.hosts.is_disjoint(&other.hosts)
     }
 
-    /// Returns it in a few words.
+    /// Returns a short description of the cluster, which begins with a verb.
     pub fn summary(&self) -> String {
         let version = match &self.version {
             Some(version) => format!("v{version}"),
@@ -101,17 +101,17 @@ mod tests {
     }
 
     #[test]
-    fn clusters_are_distinguished_by_their_machines_and_addresses() {
-        let one = config(
+    fn clusters_are_identified_by_their_machines_and_addresses() {
+        let cluster = config(
             "spec:\n  version: v4.1.5\n  apiServer: { externalAddress: mke.lab }\n  hosts:\n  - ssh: { address: 10.0.0.1 }\n  \
              - ssh: { address: 10.0.0.2 }\n  registries: { imageRegistry: { url: r.lab/mke } }\n",
         );
         assert_eq!(
-            one.summary(),
+            cluster.summary(),
             "runs v4.1.5 at mke.lab and pulls from r.lab/mke"
         );
         for (other, is_same) in [
-            // A machine was exchanged, and so was the name.
+            // The cluster has one machine replaced and a new address.
             (
                 "spec: { hosts: [{ ssh: { address: 10.0.0.2 } }], apiServer: { externalAddress: other } }",
                 true,
@@ -129,8 +129,8 @@ mod tests {
             ("{}", true),
         ] {
             let other = config(other);
-            assert_eq!(one.may_be_of_one_cluster(&other), is_same, "{other:?}");
-            assert_eq!(other.may_be_of_one_cluster(&one), is_same, "{other:?}");
+            assert_eq!(cluster.may_be_same_cluster(&other), is_same, "{other:?}");
+            assert_eq!(other.may_be_same_cluster(&cluster), is_same, "{other:?}");
             assert_eq!(other.version, None);
         }
         assert_eq!(config("{}").summary(), "runs an unknown release");

@@ -1,5 +1,5 @@
-//! What differs between two `mke4.yaml`, by meaning: a host is the same host wherever it is in the
-//! list, and what decides most comes first.
+//! The differences between two `mke4.yaml`, by meaning. A host is identified by its address, not by
+//! its position in the list. The most important changes come first.
 
 use std::collections::BTreeSet;
 
@@ -8,30 +8,30 @@ use serde::Serialize;
 
 use crate::keys::KEYS;
 
-/// One value that differs.
+/// A value that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Change {
-    /// What it is about.
+    /// The area of the configuration.
     pub area: Area,
-    /// Where it is: `spec.hosts[10.0.0.1].role`. Hosts are named by their address, other items by
-    /// their `name`, and those without one by their place from 0.
+    /// The path of the value, such as `spec.hosts[10.0.0.1].role`. Hosts are named by their
+    /// address, other items by their `name` or else by their index from 0.
     pub path: String,
-    /// What was there, on one line; none if it is new.
+    /// The old value on one line. `None` if the value is new.
     pub old: Option<String>,
-    /// The new value, on one line; none if it was removed.
+    /// The new value on one line. `None` if the value was removed.
     pub new: Option<String>,
 }
 
-/// What a value is about, the weightiest first.
+/// The area of the configuration that a value belongs to, the most important first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Area {
-    /// Which release is installed.
+    /// The release.
     Version,
-    /// Where nodes pull from.
+    /// The registries that nodes pull from.
     Registry,
-    /// Where clients find the cluster.
+    /// The API server, with the address for clients.
     ApiServer,
     /// The machines.
     Hosts,
@@ -41,7 +41,7 @@ pub enum Area {
     Other,
 }
 
-/// What the names of keys have in them that hold secrets.
+/// Parts of the names of keys that hold secrets.
 const SECRETS: [&str; 8] = [
     "password",
     "passphrase",
@@ -53,71 +53,73 @@ const SECRETS: [&str; 8] = [
     "credential",
 ];
 
-/// How the names of keys end that say where a secret is.
-const PLACES: [&str; 5] = ["name", "path", "file", "ref", "url"];
+/// Endings of the names of keys that refer to a secret instead of holding it.
+const REFERENCES: [&str; 5] = ["name", "path", "file", "ref", "url"];
 
-/// What replaces a value that may be a secret.
-const COVERED: &str = "(not shown)";
+/// The replacement for a value that may be a secret.
+const MASKED: &str = "(not shown)";
 
-/// Compares two documents. The order of keys, of hosts and of named items says nothing, and neither
-/// does the way in which a value is quoted. Values under keys that are named like secrets are not
-/// shown.
+/// Compares two documents. The order of keys, hosts and named items does not matter, nor does the
+/// quoting of a value. Values that may be secrets are masked.
 pub fn compare(old: &Node, new: &Node) -> Vec<Change> {
     let mut changes = Vec::new();
-    walk(&Place::default(), old, new, &mut changes);
+    walk(&ValuePath::default(), old, new, &mut changes);
     changes.sort_by_key(|change| change.area);
     changes
 }
 
-/// Returns the values that may be secrets, by the same rule as [`compare()`]: in a whole document,
-/// or in what is below its `spec`. Truth values and references are not secrets.
+/// Returns the values that may be secrets, by the same rule as [`compare()`]. `document` is a whole
+/// document or its `spec`. Booleans and references are not secrets.
 pub fn secrets(document: &Mapping) -> Vec<&Node> {
     let mut found = Vec::new();
-    Place::default().secrets(document, &mut found);
+    ValuePath::default().secrets(document, &mut found);
     found
 }
 
-/// Returns the secrets within a text: what follows `--token=`, `DB_PASSWORD=` and `Bearer `.
+/// Returns the secrets within a text, such as the values after `--token=`, `DB_PASSWORD=` and
+/// `Bearer `.
 pub fn secrets_within(text: &str) -> Vec<&str> {
     let named = text.split_whitespace().filter_map(|word| {
-        let ends = word.match_indices('=').map(|(at, _)| word.split_at(at));
-        let mut secrets = ends.filter(|(names, _)| {
-            let name = plain(names.rsplit('=').next().unwrap_or_default());
-            SECRETS.iter().any(|end| name.ends_with(end))
-        });
-        secrets.next().map(|(_, value)| &value[1..])
+        let mut pairs = word
+            .match_indices('=')
+            .map(|(at, _)| (&word[..at], &word[at + 1..]));
+        pairs.find_map(|(names, value)| {
+            let name = normalized(names.rsplit('=').next().unwrap_or_default());
+            SECRETS
+                .iter()
+                .any(|secret| name.ends_with(secret))
+                .then_some(value)
+        })
     });
     let mut words = text.split_whitespace();
-    let bearer = words
-        .by_ref()
-        .find(|word| word.eq_ignore_ascii_case("bearer"));
-    // In prose, a word without digits follows.
+    let bearer = words.find(|word| word.eq_ignore_ascii_case("bearer"));
     let token = bearer.and_then(|_| words.next());
+    // In prose, the next word has no digits.
     let token = token.filter(|token| token.contains(|digit: char| digit.is_ascii_digit()));
     named
         .chain(token)
-        .filter(|secret| !secret.is_empty() && !is_truth(secret))
+        .filter(|secret| !secret.is_empty() && !is_boolean(secret))
         .collect()
 }
 
-/// Returns the name of a key in lower case, without what joins its words.
-fn plain(name: &str) -> String {
+/// Returns the name of a key in lower case, without hyphens and underscores.
+fn normalized(name: &str) -> String {
     name.to_ascii_lowercase().replace(['-', '_'], "")
 }
 
-fn is_truth(text: &str) -> bool {
+fn is_boolean(text: &str) -> bool {
     ["true", "false"].contains(&text.to_ascii_lowercase().as_str())
 }
 
 /// The path of a value.
 #[derive(Debug, Clone, Default)]
-struct Place {
+struct ValuePath {
     path: String,
-    /// The last key on the way.
+    /// The last key of the path.
     key: String,
 }
 
-impl Place {
+impl ValuePath {
     fn key(&self, key: &str) -> Self {
         let path = match self.path.as_str() {
             "" => key.to_owned(),
@@ -140,22 +142,21 @@ impl Place {
     fn secrets<'a>(&self, mapping: &'a Mapping, found: &mut Vec<&'a Node>) {
         for (key, value) in mapping.iter() {
             let place = self.key(key.text().unwrap_or_default());
-            place.secrets_of_value(value, found);
+            place.secrets_in_value(value, found);
         }
     }
 
-    fn secrets_of_value<'a>(&self, node: &'a Node, found: &mut Vec<&'a Node>) {
+    fn secrets_in_value<'a>(&self, node: &'a Node, found: &mut Vec<&'a Node>) {
         match &node.value {
             Value::Mapping(mapping) => self.secrets(mapping, found),
             Value::Sequence(items) => {
                 for item in items {
-                    self.secrets_of_value(item, found);
+                    self.secrets_in_value(item, found);
                 }
             }
             Value::Scalar(scalar) => {
-                let is_word = scalar.style == Style::Plain && is_truth(&scalar.text);
-                let is_secret = self.is_of_a_secret() || !secrets_within(&scalar.text).is_empty();
-                if !node.is_null() && !is_word && is_secret {
+                let is_boolean = scalar.style == Style::Plain && is_boolean(&scalar.text);
+                if !node.is_null() && !is_boolean && self.is_secret(&scalar.text) {
                     found.push(node);
                 }
             }
@@ -174,13 +175,12 @@ impl Place {
         }
     }
 
-    /// Returns a value that is here on one line, as it would be in a file; secrets are masked.
-    fn shown(&self, node: &Node) -> String {
+    /// Returns the value at this path as one line of YAML, with secrets masked.
+    fn display(&self, node: &Node) -> String {
         match &node.value {
             Value::Scalar(scalar) => {
-                let is_secret = self.is_of_a_secret() || !secrets_within(&scalar.text).is_empty();
-                if !node.is_null() && !scalar.text.is_empty() && is_secret {
-                    return COVERED.to_owned();
+                if !node.is_null() && !scalar.text.is_empty() && self.is_secret(&scalar.text) {
+                    return MASKED.to_owned();
                 }
                 match scalar.text.trim_end().lines().count() {
                     0 | 1 => canonical(node),
@@ -188,7 +188,7 @@ impl Place {
                 }
             }
             Value::Sequence(items) => {
-                let items: Vec<String> = items.iter().map(|item| self.shown(item)).collect();
+                let items: Vec<String> = items.iter().map(|item| self.display(item)).collect();
                 format!("[{}]", items.join(", "))
             }
             Value::Mapping(mapping) => {
@@ -196,7 +196,7 @@ impl Place {
                     .iter()
                     .map(|(key, value)| {
                         let key = key.text().unwrap_or_default();
-                        format!("{key}: {}", self.key(key).shown(value))
+                        format!("{key}: {}", self.key(key).display(value))
                     })
                     .collect();
                 match pairs.is_empty() {
@@ -207,31 +207,34 @@ impl Place {
         }
     }
 
-    /// Returns whether what is here is a secret, by what is known of the key, or may be one, by how
-    /// it is named. The name of a Kubernetes secret and the path of a key are none.
-    fn is_of_a_secret(&self) -> bool {
+    /// Returns whether a scalar at this path may be a secret: the table of keys or the name of the
+    /// key indicates one, or the text contains one. The name of a Kubernetes secret and the path of
+    /// a private key are not secrets.
+    fn is_secret(&self, text: &str) -> bool {
         let path = self.path.strip_prefix("spec.").unwrap_or(&self.path);
         let is_known = KEYS
             .at(path)
             .and_then(|key| key.rule.as_ref())
             .is_some_and(|rule| rule.is_secret);
-        let key = plain(&self.key);
-        let is_a_place = PLACES.iter().any(|end| key.ends_with(end));
-        is_known || (!is_a_place && SECRETS.iter().any(|word| key.contains(word)))
+        let key = normalized(&self.key);
+        let is_reference = REFERENCES.iter().any(|ending| key.ends_with(ending));
+        is_known
+            || (!is_reference && SECRETS.iter().any(|word| key.contains(word)))
+            || !secrets_within(text).is_empty()
     }
 
     fn change(&self, old: Option<&Node>, new: Option<&Node>) -> Change {
-        let shown = |node: &Node| self.shown(node);
+        let display = |node: &Node| self.display(node);
         Change {
             area: self.area(),
             path: self.path.clone(),
-            old: old.map(shown),
-            new: new.map(shown),
+            old: old.map(display),
+            new: new.map(display),
         }
     }
 }
 
-fn walk(place: &Place, old: &Node, new: &Node, changes: &mut Vec<Change>) {
+fn walk(place: &ValuePath, old: &Node, new: &Node, changes: &mut Vec<Change>) {
     match (&old.value, &new.value) {
         (Value::Mapping(before), Value::Mapping(after)) => {
             for (key, old) in before.iter() {
@@ -250,7 +253,7 @@ fn walk(place: &Place, old: &Node, new: &Node, changes: &mut Vec<Change>) {
             }
         }
         (Value::Sequence(before), Value::Sequence(after)) => {
-            lists(place, before, after, changes);
+            walk_sequences(place, before, after, changes);
         }
         (Value::Scalar(before), Value::Scalar(after))
             if before.tag == after.tag && canonical(old) == canonical(new) => {}
@@ -258,16 +261,16 @@ fn walk(place: &Place, old: &Node, new: &Node, changes: &mut Vec<Change>) {
     }
 }
 
-/// Compares two lists, by the names of their items where all have one.
-fn lists(place: &Place, old: &[Node], new: &[Node], changes: &mut Vec<Change>) {
+/// Compares two lists: by the names of their items if these are unique, otherwise by index.
+fn walk_sequences(place: &ValuePath, old: &[Node], new: &[Node], changes: &mut Vec<Change>) {
     let names = |items: &[Node]| -> Option<Vec<String>> {
-        let names: Vec<String> = items.iter().map(name).collect::<Option<_>>()?;
+        let names: Vec<String> = items.iter().map(item_name).collect::<Option<_>>()?;
         let unique: BTreeSet<&String> = names.iter().collect();
         (unique.len() == names.len()).then_some(names)
     };
     let (before, after) = match (names(old), names(new)) {
         (Some(before), Some(after)) => (before, after),
-        _ => (numbers(old), numbers(new)),
+        _ => (indexes(old), indexes(new)),
     };
     for (name, old) in before.iter().zip(old) {
         let place = place.item(name);
@@ -283,8 +286,8 @@ fn lists(place: &Place, old: &[Node], new: &[Node], changes: &mut Vec<Change>) {
     }
 }
 
-/// Returns what an item of a list is known by: a host by its address, others by their `name`.
-fn name(item: &Node) -> Option<String> {
+/// Returns the name of an item of a list: the address of a host, the `name` of any other item.
+fn item_name(item: &Node) -> Option<String> {
     item.get("ssh")
         .and_then(|ssh| ssh.get("address"))
         .or_else(|| item.get("name"))
@@ -293,11 +296,11 @@ fn name(item: &Node) -> Option<String> {
         .map(str::to_owned)
 }
 
-fn numbers(items: &[Node]) -> Vec<String> {
-    (0..items.len()).map(|number| number.to_string()).collect()
+fn indexes(items: &[Node]) -> Vec<String> {
+    (0..items.len()).map(|index| index.to_string()).collect()
 }
 
-/// Returns a single value in the one way of writing that all equal values share.
+/// Returns a scalar in canonical form, which is the same for equal values.
 fn canonical(node: &Node) -> String {
     let Some(scalar) = node.as_scalar() else {
         return String::new();
@@ -379,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn the_weightiest_comes_first() {
+    fn the_most_important_changes_come_first() {
         let old = "spec:\n  etcd: { quota: 8GB }\n  hosts: []\n  version: v4.1.3\n";
         let new = "spec:\n  etcd: { quota: 9GB }\n  hosts: [{ ssh: { address: a } }]\n  version: v4.1.5\n  \
                    registries: { imageRegistry: { url: r } }\n";
@@ -395,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_known_by_its_address() {
+    fn a_host_is_identified_by_its_address() {
         let old = "spec:\n  hosts:\n  - { role: worker, ssh: { address: 10.0.0.1 } }\n  \
                    - { role: worker, ssh: { address: 10.0.0.2 } }\n";
         let new = "spec:\n  hosts:\n  - { role: single, ssh: { address: 10.0.0.2 } }\n  \
@@ -411,14 +414,14 @@ mod tests {
     }
 
     #[test]
-    fn hosts_with_one_address_are_distinguished_by_their_place() {
+    fn hosts_with_the_same_address_are_identified_by_their_index() {
         let old = "spec: { hosts: [{ role: a, ssh: { address: x } }, { role: b, ssh: { address: x } }] }\n";
         let new = "spec: { hosts: [{ role: a, ssh: { address: x } }, { role: c, ssh: { address: x } }] }\n";
         assert_eq!(changes(old, new), ["Hosts spec.hosts[1].role: b > c"]);
     }
 
     #[test]
-    fn order_and_quotes_say_nothing_and_types_do() {
+    fn order_and_quotes_do_not_matter_but_types_do() {
         assert_eq!(
             changes("{ a: x, b: \"z\" }\n", "b: z\na: 'x'\n"),
             [""; 0],
@@ -438,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_covered_everywhere() {
+    fn secrets_are_masked_at_each_level() {
         let old = "idp: { clientSecret: planted-1, clientSecretName: dex }\n";
         let new = "idp: { clientSecret: planted-2, clientSecretName: other }\nsmtp: { password: planted-3 }\n";
         assert_eq!(
@@ -452,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_table_calls_a_secret_is_covered_whatever_its_name() {
+    fn secrets_of_the_table_of_keys_are_masked_whatever_their_name() {
         assert_eq!(
             changes(
                 "spec: { authentication: { ldap: { bindPW: planted-1 } } }\n",
@@ -467,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_many_lines_is_counted() {
+    fn a_text_of_several_lines_is_shown_as_their_number() {
         assert_eq!(
             changes("a: |\n  x\n  y\n", "a: |\n  x\n  z\n"),
             ["Other a: (2 lines) > (2 lines)"]

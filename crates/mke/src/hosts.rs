@@ -1,8 +1,5 @@
-//! The machines of a cluster, as far as their description can be wrong without `mkectl` being
-//! asked.
-//!
-//! What each value may be is in the table of keys; here is what must be there, and what machines
-//! may not share.
+//! Checks the machines of a cluster: required keys, roles, and values that machines must not share.
+//! The table of keys has the types of the values.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +8,7 @@ use environment::yaml::Node;
 
 use crate::notes::{Notes, Rule};
 
-/// What a host can be.
+/// The roles of hosts.
 pub(crate) const ROLES: [&str; 3] = ["controller+worker", "worker", "single"];
 
 /// Returns whether a host of this role runs the control plane.
@@ -19,7 +16,7 @@ pub(crate) fn is_controller(role: &str) -> bool {
     matches!(role, "controller+worker" | "single")
 }
 
-/// Checks the machines.
+/// Checks the `hosts` of a configuration.
 pub(crate) fn check(hosts: &[Node], notes: &mut Notes) {
     if hosts.is_empty() {
         notes.warnings.push(
@@ -42,7 +39,7 @@ pub(crate) fn check(hosts: &[Node], notes: &mut Notes) {
     check_keys(&without_key, notes);
 }
 
-/// Returns a host's role if it is one.
+/// Returns the role of a host, or notes a problem.
 fn role<'a>(host: &'a Node, notes: &mut Notes) -> Option<&'a str> {
     if host.as_mapping().is_none() {
         notes.problems.push(
@@ -54,7 +51,7 @@ fn role<'a>(host: &'a Node, notes: &mut Notes) -> Option<&'a str> {
     let Some(node) = host.get("role") else {
         notes
             .problems
-            .push(Problem::at(host, "a host has no `role`").with_help(roles()));
+            .push(Problem::at(host, "a host has no `role`").with_help(role_help()));
         return None;
     };
     let role = node.text().filter(|role| ROLES.contains(role));
@@ -64,18 +61,20 @@ fn role<'a>(host: &'a Node, notes: &mut Notes) -> Option<&'a str> {
                 node,
                 format!("`{}` is not a role", node.text().unwrap_or(node.kind())),
             )
-            .with_help(roles()),
+            .with_help(role_help()),
         );
     }
     role
 }
 
-/// Checks what the roles of all hosts are together, once each is known.
+/// Checks the roles of all hosts together. Does nothing if a role is not valid.
 fn check_roles(hosts: &[Node], roles: &[Option<&str>], notes: &mut Notes) {
     let Some(roles) = roles.iter().copied().collect::<Option<Vec<&str>>>() else {
         return;
     };
-    let place = |host: &'_ Node| host.get("role").unwrap_or(host).clone();
+    fn place(host: &Node) -> &Node {
+        host.get("role").unwrap_or(host)
+    }
     let controllers: Vec<&Node> = hosts
         .iter()
         .zip(&roles)
@@ -95,7 +94,7 @@ fn check_roles(hosts: &[Node], roles: &[Option<&str>], notes: &mut Notes) {
     {
         notes.problems.push(
             Problem::at(
-                &place(&hosts[index]),
+                place(&hosts[index]),
                 format!(
                     "a `single` host is a cluster by itself, but there are {} hosts",
                     hosts.len()
@@ -107,7 +106,7 @@ fn check_roles(hosts: &[Node], roles: &[Option<&str>], notes: &mut Notes) {
         let count = controllers.len();
         let last = controllers[count - 1];
         let problem = Problem::at(
-            &place(last),
+            place(last),
             format!(
                 "there are {count} controllers; they tolerate no more failures than {} would",
                 count - 1
@@ -155,6 +154,7 @@ fn check_ssh<'a>(
     }
 }
 
+/// Checks the address and user of a host or bastion.
 fn check_login(login: &Node, path: &str, notes: &mut Notes) {
     for (key, example) in [("address", "10.0.0.1"), ("user", "root")] {
         let is_given = login
@@ -177,7 +177,7 @@ fn check_login(login: &Node, path: &str, notes: &mut Notes) {
     }
 }
 
-/// Warns once that keys must come from an agent.
+/// Reports once that an SSH agent must provide the keys of hosts without `keyPath`.
 fn check_keys(without_key: &[&Node], notes: &mut Notes) {
     let Some(first) = without_key.first() else {
         return;
@@ -194,7 +194,7 @@ fn check_keys(without_key: &[&Node], notes: &mut Notes) {
     notes.refuse(Rule::SshAgent, problem, "write the path of the private key");
 }
 
-/// Values that no two hosts may share, and where each is.
+/// The values that hosts must not share, and their places.
 #[derive(Default)]
 struct Unique<'a>(BTreeMap<(&'static str, &'a str), &'a Node>);
 
@@ -222,8 +222,8 @@ impl<'a> Unique<'a> {
     }
 }
 
-/// Returns the roles that every release has: `single` ended with v4.1.0.
-fn roles() -> String {
+/// Returns a help text with the roles that each release has. `single` ended with v4.1.0.
+fn role_help() -> String {
     let [first, second, _] = ROLES;
     format!("write `{first}` or `{second}`")
 }

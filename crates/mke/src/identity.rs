@@ -1,9 +1,9 @@
-//! Finds what contradicts that a bundle is the release that it is locked as: a lock under the wrong
-//! name would install another release.
+//! Finds evidence that a bundle belongs to a different release than expected. A lock under the
+//! wrong name would install a different release.
 //!
-//! Nothing in a bundle is authoritative about its release, so several independent signs are
-//! compared: file names, the release matrix, the tags of components, and platforms. A sign that is
-//! absent contradicts nothing.
+//! A bundle has no authoritative record of its release. Several independent pieces of evidence are
+//! compared: the file name, the release matrix, the tags of components, and the platforms of
+//! images. Missing evidence is not a contradiction.
 
 use semver::Version;
 use serde::Deserialize;
@@ -11,12 +11,12 @@ use serde::Deserialize;
 use crate::Certainty;
 use crate::table::{Components, table};
 
-/// What a bundle shows of itself.
+/// The contents of a bundle that identify its release.
 #[derive(Debug, Clone, Copy)]
-pub struct Signs<'a> {
+pub struct Evidence<'a> {
     /// The vendor's release matrix in the bundle.
     pub matrix: Option<&'a str>,
-    /// What the bundle contains.
+    /// The artifacts of the bundle.
     pub artifacts: &'a [Artifact<'a>],
 }
 
@@ -29,7 +29,7 @@ pub struct Artifact<'a> {
     pub tag: &'a str,
     /// Whether it is a Helm chart.
     pub is_chart: bool,
-    /// The platforms of an image, as far as they are known, such as `linux/amd64`.
+    /// The known platforms of an image, such as `linux/amd64`.
     pub platforms: Vec<&'a str>,
 }
 
@@ -43,16 +43,16 @@ struct Entry {
     k0s_version: Option<String>,
 }
 
-/// Words for processor architectures in file names. The first one is the vendor's.
+/// Names of architectures in file names. The first is the vendor's.
 const ARCHITECTURES: [&[&str]; 2] = [&["amd64", "x86_64", "x86-64"], &["arm64", "aarch64"]];
 
-/// Returns the vendor's word for an architecture, by any of its names: `amd64` for `x86_64`.
+/// Returns the vendor's name of an architecture: `amd64` for `x86_64`.
 pub fn architecture(name: &str) -> Option<&'static str> {
-    let words = ARCHITECTURES.iter().find(|words| words.contains(&name))?;
-    words.first().copied()
+    let names = ARCHITECTURES.iter().find(|names| names.contains(&name))?;
+    names.first().copied()
 }
 
-/// Returns what in a file name contradicts `release` and `arch`.
+/// Returns the contradictions between a file name and `release` or `arch`.
 pub fn contradictions_in_name(release: &Version, arch: &str, name: &str) -> Vec<String> {
     let mut found = Vec::new();
     let versions: Vec<Version> = versions_in(name)
@@ -64,14 +64,14 @@ pub fn contradictions_in_name(release: &Version, arch: &str, name: &str) -> Vec<
     {
         found.push(format!("the name `{name}` belongs to v{version}"));
     }
-    let name_of = name.to_ascii_lowercase();
-    let is_named = |words: &&&[&str]| words.iter().any(|word| name_of.contains(word));
+    let lower_case = name.to_ascii_lowercase();
+    let is_named = |names: &&&[&str]| names.iter().any(|name| lower_case.contains(name));
     let named: Vec<&&[&str]> = ARCHITECTURES.iter().filter(is_named).collect();
-    if let Some(words) = named.first()
-        && !named.iter().any(|words| words.contains(&arch))
-        && !name_of.contains(arch)
+    if let Some(names) = named.first()
+        && !named.iter().any(|names| names.contains(&arch))
+        && !lower_case.contains(arch)
     {
-        found.push(format!("the name `{name}` belongs to {}", words[0]));
+        found.push(format!("the name `{name}` belongs to {}", names[0]));
     }
     found
 }
@@ -81,12 +81,12 @@ pub fn is_matrix(text: &str) -> bool {
     serde_yaml::from_str::<Vec<Entry>>(text).is_ok()
 }
 
-/// Returns what in a bundle contradicts `release` and `arch`.
-pub fn contradictions(release: &Version, arch: &str, signs: Signs<'_>) -> Vec<String> {
+/// Returns the contradictions between a bundle and `release` or `arch`.
+pub fn contradictions(release: &Version, arch: &str, evidence: Evidence<'_>) -> Vec<String> {
     let wanted = format!("v{release}");
     let mut found = Vec::new();
-    // JSON is YAML. A matrix of another form says nothing here; mkectl judges it.
-    let entries: Vec<Entry> = signs
+    // A matrix in an unknown format is ignored here; mkectl checks it. JSON is valid YAML.
+    let entries: Vec<Entry> = evidence
         .matrix
         .and_then(|text| serde_yaml::from_str(text).ok())
         .unwrap_or_default();
@@ -105,65 +105,66 @@ pub fn contradictions(release: &Version, arch: &str, signs: Signs<'_>) -> Vec<St
     if let Some(entry) = entry {
         let source = "its release matrix";
         found.extend(component(
-            signs.artifacts,
+            evidence.artifacts,
             Part::Operator,
             entry.mke_operator_image_version.as_deref(),
             source,
         ));
         found.extend(component(
-            signs.artifacts,
+            evidence.artifacts,
             Part::OperatorChart,
             entry.mke_operator_chart_version.as_deref(),
             source,
         ));
         found.extend(component(
-            signs.artifacts,
+            evidence.artifacts,
             Part::K0s,
             entry.k0s_version.as_deref(),
             source,
         ));
     } else {
-        found.extend(against_table(release, signs.artifacts));
+        found.extend(against_table(release, evidence.artifacts));
     }
-    found.extend(platforms(arch, signs.artifacts));
+    found.extend(platforms(arch, evidence.artifacts));
     found
 }
 
-/// Compares tags with the versions that the table has for the release, unless those are inferred
-/// and no other release has the tags.
+/// Compares tags with the versions of the table for the release. An inferred version counts only if
+/// the tag belongs to a different release of the table.
 fn against_table(release: &Version, artifacts: &[Artifact<'_>]) -> Vec<String> {
     let row = (table().releases.iter()).find(|row| row.version == *release);
     let Some(known) = row.and_then(|row| row.components.as_ref()) else {
         return Vec::new();
     };
-    let of = |components: &Components| {
+    let versions = |components: &Components| {
         [
             (Part::Operator, components.operator.clone()),
             (Part::OperatorChart, components.operator_chart.clone()),
             (Part::K0s, components.k0s.clone()),
         ]
     };
-    let is_of_another = |part: Part| {
+    let belongs_to_other_release = |part: Part| {
         let mut others = table()
             .releases
             .iter()
             .filter_map(|row| row.components.as_ref());
         others.any(|other| {
-            of(&other.value).iter().any(|(other, version)| {
+            versions(&other.value).iter().any(|(other, version)| {
                 *other == part && component(artifacts, part, Some(version), "").is_none()
             })
         })
     };
-    of(&known.value)
+    versions(&known.value)
         .into_iter()
         .filter_map(|(part, version)| {
-            component(artifacts, part, Some(&version), &format!("v{release}"))
-                .filter(|_| known.certainty == Certainty::Documented || is_of_another(part))
+            component(artifacts, part, Some(&version), &format!("v{release}")).filter(|_| {
+                known.certainty == Certainty::Documented || belongs_to_other_release(part)
+            })
         })
         .collect()
 }
 
-/// A component whose version is that of one release, or of few.
+/// A component whose version identifies one release or a few releases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Operator,
@@ -171,8 +172,8 @@ enum Part {
     K0s,
 }
 
-/// Returns how a component contradicts the version that `source` names, if the bundle has the
-/// component.
+/// Returns the contradiction between a component of the bundle and its version in `source`.
+/// `None` if the bundle does not have the component.
 fn component(
     artifacts: &[Artifact<'_>],
     part: Part,
@@ -187,9 +188,9 @@ fn component(
             (Part::Operator, "mke-operator", false) => version.to_owned(),
             (Part::OperatorChart, "mke-operator", true)
             | (Part::OperatorChart, "mke-operator-chart", _) => version.to_owned(),
-            // No tag has a `+`.
+            // A tag cannot contain `+`.
             (Part::K0s, "k0s", false) => version.replace('+', "-"),
-            // k0s brings the kube-proxy of its Kubernetes version.
+            // k0s contains the kube-proxy of its Kubernetes version.
             (Part::K0s, "kube-proxy", false) => version.split('+').next()?.to_owned(),
             _ => continue,
         };
@@ -208,8 +209,8 @@ fn component(
     ))
 }
 
-/// Returns how the platforms of the images contradict `arch`: most of them lack it and have another
-/// one.
+/// Returns the contradiction between the platforms of the images and `arch`: more images are for a
+/// different architecture.
 fn platforms(arch: &str, artifacts: &[Artifact<'_>]) -> Option<String> {
     let is_for = |artifact: &Artifact<'_>, arch: &str| {
         let mut platforms = artifact.platforms.iter();
@@ -222,9 +223,10 @@ fn platforms(arch: &str, artifacts: &[Artifact<'_>]) -> Option<String> {
         .collect();
     others.sort_unstable();
     others.dedup();
-    let best = others.into_iter().max_by_key(|other| count(other))?;
-    let (ours, theirs) = (count(arch), count(best));
-    (theirs > ours).then(|| format!("{theirs} of its images are for {best}, {ours} for {arch}"))
+    let other = others.into_iter().max_by_key(|other| count(other))?;
+    let (for_arch, for_other) = (count(arch), count(other));
+    (for_other > for_arch)
+        .then(|| format!("{for_other} of its images are for {other}, {for_arch} for {arch}"))
 }
 
 /// Returns the versions in a file name, such as `4.1.5` and `4.2.1-rc.3`.
@@ -250,7 +252,7 @@ fn versions_in(name: &str) -> Vec<Version> {
     versions
 }
 
-/// Returns the length of up to three numbers with dots between them.
+/// Returns the length of up to three numbers, separated by dots, at the beginning of `bytes`.
 fn core_length(bytes: &[u8]) -> usize {
     let mut length = 0;
     for number in 0..3 {
@@ -269,7 +271,7 @@ fn core_length(bytes: &[u8]) -> usize {
     length
 }
 
-/// Returns `-rc.3` or the like at the beginning of `rest`; an empty text for anything else.
+/// Returns the pre-release at the beginning of `rest`, such as `-rc.3`, or an empty string.
 fn pre_release(rest: &str) -> &str {
     let kinds = ["-alpha", "-beta", "-rc", "-demo"];
     let Some(kind) = kinds.iter().find(|kind| rest.starts_with(**kind)) else {
@@ -304,7 +306,7 @@ mod tests {
         artifacts: &[Artifact<'_>],
     ) -> Vec<String> {
         let release = release.parse().unwrap();
-        contradictions(&release, arch, Signs { matrix, artifacts })
+        contradictions(&release, arch, Evidence { matrix, artifacts })
     }
 
     // case 1.3
@@ -370,8 +372,8 @@ mod tests {
             found("4.2.0", "arm64", Some(matrix), &bundle),
             ["2 of its images are for amd64, 1 for arm64"]
         );
-        // Without a matrix, the table is asked: what it only infers contradicts if it is of a
-        // different release.
+        // Without a matrix, the table decides. An inferred version contradicts only if the tag
+        // belongs to a different release.
         assert_eq!(found("4.2.0", "amd64", None, &bundle), [""; 0]);
         assert_eq!(
             found("4.1.5", "amd64", None, &bundle),
@@ -387,7 +389,7 @@ mod tests {
         );
         assert_eq!(found("4.1.5", "amd64", None, &older), [""; 0]);
         assert_eq!(found("4.9.0", "amd64", None, &older), [""; 0]);
-        // A tag that begins with the same characters is another one.
+        // A longer version with the same beginning is a different version.
         let longer = [artifact("mke/mke-operator", "v1.6.31", &[])];
         assert_eq!(found("4.1.5", "amd64", None, &longer).len(), 1);
         assert_eq!(found("4.1.5", "amd64", Some("not a matrix"), &[]), [""; 0]);

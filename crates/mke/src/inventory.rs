@@ -1,12 +1,11 @@
-//! Hosts of `mke4.yaml` from the rows of an inventory, with what `config.hosts` says of the same
-//! machines over them.
+//! Merges the machines of an inventory and those of `config.hosts` into the hosts of `mke4.yaml`.
 
 use environment::yaml::{Mapping, Node, Scalar, Style, Value};
 use environment::{Environment, Problem, merge, nearest, quote};
 
 use crate::notes::Notes;
 
-/// The columns, and where their values go in a host.
+/// The columns, and the paths of their values in a host.
 const COLUMNS: [(&str, &[&str]); 9] = [
     ("role", &["role"]),
     ("address", &["ssh", "address"]),
@@ -22,8 +21,8 @@ const COLUMNS: [(&str, &[&str]); 9] = [
 /// The column that becomes a label of the node.
 const ZONE: &str = "zone";
 
-/// Returns the `hosts` of an environment, with the machines of its inventory. Faults of the
-/// inventory are reported by [`render`](crate::render()).
+/// Returns the `hosts` of an environment, with the machines of its inventory. The problems of the
+/// inventory are ignored here; [`render`](crate::render()) reports them.
 pub fn hosts(environment: &Environment) -> Vec<Node> {
     let empty = Mapping::new();
     let config = environment.config.as_mapping().unwrap_or(&empty);
@@ -32,11 +31,10 @@ pub fn hosts(environment: &Environment) -> Vec<Node> {
     hosts.unwrap_or_default().to_vec()
 }
 
-/// Returns the configuration with the machines of the inventory in its `hosts`, if there is an
-/// inventory.
+/// Returns the configuration with the machines of the inventory in its `hosts`.
 ///
-/// A host of `config` with the address of one in the inventory is merged over it; the others come
-/// after.
+/// A host of `config` overrides the machine of the inventory with the same address. The other hosts
+/// of `config` follow the inventory.
 pub(crate) fn with_hosts(
     environment: &Environment,
     config: &Mapping,
@@ -50,14 +48,14 @@ pub(crate) fn with_hosts(
     let given = config.get("hosts").filter(|hosts| !hosts.is_null());
     let given = match given.map(Node::as_sequence) {
         Some(Some(hosts)) => hosts.to_vec(),
-        // What is not a list is refused with the other values.
+        // `config_keys` refuses a value that is not a list.
         Some(None) => return config,
         None => Vec::new(),
     };
     let mut given: Vec<Option<Node>> = given.into_iter().map(Some).collect();
     let mut hosts = Vec::new();
     for row in &environment.inventory {
-        let mut host = host(row);
+        let mut host = host_of_row(row);
         let address = row.get("address").and_then(Node::text);
         for over in &mut given {
             let is_same = |over: &Node| {
@@ -68,7 +66,7 @@ pub(crate) fn with_hosts(
                 && let Some(over) = over.take()
             {
                 host = Node {
-                    // The table is where the machine is listed.
+                    // Problems of the host are reported at its row of the inventory.
                     source: std::sync::Arc::clone(&row.source),
                     span: row.span.clone(),
                     ..merge(host, over)
@@ -76,7 +74,7 @@ pub(crate) fn with_hosts(
             }
         }
         if let Some(zone) = row.get(ZONE) {
-            label(&mut host, zone);
+            add_zone_label(&mut host, zone);
         }
         hosts.push(host);
     }
@@ -92,6 +90,7 @@ pub(crate) fn with_hosts(
     config
 }
 
+/// Checks the names of the columns.
 pub(crate) fn check_columns(rows: &[Node], notes: &mut Notes) {
     let mut seen = std::collections::BTreeSet::new();
     for row in rows {
@@ -113,8 +112,8 @@ pub(crate) fn check_columns(rows: &[Node], notes: &mut Notes) {
     }
 }
 
-/// Makes a host of a row. Its place is the row's.
-fn host(row: &Node) -> Node {
+/// Returns the host of a row, with the place of the row.
+fn host_of_row(row: &Node) -> Node {
     let place = |value: Mapping| Node {
         value: Value::Mapping(value),
         source: std::sync::Arc::clone(&row.source),
@@ -136,7 +135,8 @@ fn host(row: &Node) -> Node {
     place(host)
 }
 
-/// A table has texts alone; a port is a number.
+/// Returns a cell with the type of its column. All cells of a CSV file are strings, but a port is a
+/// number.
 fn typed(column: &str, cell: &Node) -> Node {
     match cell.as_scalar() {
         Some(scalar) if column == "port" => Node {
@@ -150,9 +150,9 @@ fn typed(column: &str, cell: &Node) -> Node {
     }
 }
 
-/// Gives a node the label that Kubernetes has for zones, by the flag of k0s, unless its flags have
-/// labels already.
-fn label(host: &mut Node, zone: &Node) {
+/// Adds the Kubernetes label of a zone to a host, with a flag of k0s. Does nothing if the flags of
+/// the host already set labels.
+fn add_zone_label(host: &mut Node, zone: &Node) {
     const FLAG: &str = "--labels";
     let label = Node {
         source: std::sync::Arc::clone(&zone.source),
@@ -172,7 +172,7 @@ fn label(host: &mut Node, zone: &Node) {
                 flags.push(label);
             }
         }
-        // What is not a list is refused with the other values.
+        // `config_keys` refuses a value that is not a list.
         Some(_) => {}
         None => {
             host.insert(Node::string("installFlags"), Node::sequence([label]));

@@ -1,10 +1,10 @@
-//! The keys of `MkeConfig.spec` that are known, as a tree made of the table in `keys.yaml`.
+//! The known keys of `MkeConfig.spec`, as a tree made from the table in `keys.yaml`.
 
 use std::sync::LazyLock;
 
 use environment::keys::{Key, Table};
 
-/// The keys below `spec`. They are read once.
+/// The keys below `spec`.
 pub(crate) static KEYS: LazyLock<Key> = LazyLock::new(|| {
     let table = Table::read(include_str!("keys.yaml"));
     table
@@ -12,7 +12,7 @@ pub(crate) static KEYS: LazyLock<Key> = LazyLock::new(|| {
         .tree()
 });
 
-/// Returns what MKE takes where nothing is written at a path.
+/// Returns the default of the key at a path.
 pub(crate) fn default_of(path: &str) -> Option<&'static str> {
     KEYS.at(path)?.rule.as_ref()?.default.as_deref()
 }
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_read_and_every_default_is_one_of_its_own_type() {
+    fn each_default_is_valid_for_its_key() {
         fn walk(path: &str, key: &Key) {
             if let Some(rule) = &key.rule {
                 assert!(
@@ -60,8 +60,8 @@ mod tests {
         assert_eq!(default_of("hosts[].ssh.prot"), None);
     }
 
-    /// Items 16 and 17: every fact has a certainty and a source that has an address, and what is
-    /// called documented is in a text of the vendor.
+    /// Items 16 and 17: each fact has a certainty and a source with an address, and a documented
+    /// fact has a source of the vendor.
     #[test]
     fn every_key_has_a_certainty_and_sources_that_fit_it() {
         fn walk(path: &str, key: &Key, known: &BTreeMap<String, String>) -> usize {

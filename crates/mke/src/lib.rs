@@ -1,22 +1,23 @@
-//! What is known of each release of MKE 4k, and the rendering of `mke4.yaml` as a pure function.
+//! The facts of each release of MKE 4k, and pure functions that render, validate and compare
+//! `mke4.yaml`.
 //!
-//! [`Release`] answers what a release's bundle is called, where its checksum and its `mkectl` are,
-//! and what it asks of a registry. The answers are data, in `releases.yaml`, each with its source
-//! and its certainty: most of it was read in the vendor's documentation, some is inferred, and what
-//! is unverified comes out as a warning rather than as a silent default.
+//! [`Release`] returns the file name of a release's bundle, the URLs of its checksum and its
+//! `mkectl`, and its requirements for registries and nodes. These facts are data in
+//! `releases.yaml`, each with its sources and its certainty. A warning names the facts that are
+//! unverified.
 //!
-//! [`render()`] turns an environment into the `mke4.yaml` that `mkectl apply` reads. What people
-//! wrote under `config` arrives untouched, in their order; what the tool decides (the version, the
-//! registries, that there is an air gap) comes first, and a `config` that contradicts it is refused
-//! with the place where it does. [`validate()`] reads such a file back with another reader and
-//! checks it as MKE would.
+//! [`render()`] turns an environment into the `mke4.yaml` that `mkectl apply` reads. The managed
+//! keys come first: the version, the air gap and the registries. The operator's `config` follows,
+//! unchanged and in its order. If `config` contradicts a managed key, [`render()`] returns an error
+//! with the place. [`validate()`] reads the file with an independent parser and checks it as MKE
+//! would.
 //!
-//! [`compare()`] says what differs between two such files, by meaning, and [`refuse_changes`] what
-//! an environment would change that its cluster keeps permanently. [`Release::upgrade_from`]
-//! answers whether the vendor supports the way from one release to another.
+//! [`compare()`] returns the differences between two such files by meaning. [`refuse_changes`]
+//! returns the changes to keys that a cluster keeps permanently. [`Release::upgrade_from`] returns
+//! whether the vendor supports an upgrade path.
 //!
-//! This crate must not know files, the network or the clock: the same input gives the same text, on
-//! every machine and at any time.
+//! This crate uses neither files (except [`load`]) nor the network nor the clock. The same input
+//! gives the same text on every machine and at any time.
 
 mod table;
 mod overlay;
@@ -25,7 +26,7 @@ pub mod observations;
 mod vendor;
 pub mod identity;
 mod keys;
-mod check;
+mod config_keys;
 mod hosts;
 mod network;
 mod notes;
@@ -35,7 +36,7 @@ mod inventory;
 mod managed_keys;
 mod airgap;
 mod validate;
-mod pulls;
+mod pull_registries;
 mod machines;
 mod compare;
 mod write_once;
@@ -44,26 +45,29 @@ mod upgrade;
 mod migration;
 
 pub use airgap::{NotInBundle, not_in_bundle};
-pub use check::{load, near_misses};
 pub use cluster_config::ClusterConfig;
 pub use compare::{Area, Change, compare, secrets, secrets_within};
+pub use config_keys::{load, near_misses};
 pub use inventory::hosts;
 pub use machines::{Machine, Ssh, machines, migration_hosts, restore_hosts};
 pub use managed_keys::RegistryUrls;
 pub use migration::{
-    Migration, MigrationError, Mke3Unsupported, NotToml, managers_unsupported, mke3_unsupported,
+    Migration, MigrationError, Mke3Unsupported, TomlError, managers_unsupported, mke3_unsupported,
 };
 pub use notes::{accepts_incomplete_lock, accepts_pull_secret};
 pub use observations::{Contradiction, Observations, ObservationsError};
 pub use overlay::{Overlay, overlay};
-pub use pulls::{PulledRegistry, Pulls, pulls};
-pub use release::{Certainty, Download, Fact, NodeNeeds, Release, ReleaseError, Support, releases};
+pub use pull_registries::{PullRegistries, PullRegistry, pull_registries};
+pub use release::{
+    Certainty, Download, Fact, NodeRequirements, Release, ReleaseError, Support, releases,
+};
 pub use render::{PullSecrets, Rendered, Resolved, render, resolve};
 pub use schema::{reference, schema};
 pub use table::MonitoringCrds;
 pub use upgrade::{Upgrade, UpgradeError};
 pub use validate::{Validated, validate};
-pub use vendor::{is_vendors, vendor_name, vendor_prefixes};
+pub use vendor::{is_vendor_registry, vendor_name, vendor_prefixes};
 pub use write_once::{
-    Installed, external_address, external_port, kept_values, kept_values_of, refuse_changes,
+    Installed, external_address, external_port, refuse_changes, write_once_values,
+    write_once_values_of,
 };

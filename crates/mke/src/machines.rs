@@ -1,9 +1,8 @@
-//! The machines of a rendered `mke4.yaml`, and the other files of hosts that mkectl needs.
+//! The machines of a rendered `mke4.yaml`, and the files of hosts that mkectl reads.
 //!
-//! An upgrade from MKE 3 reads a flat list without roles, since it finds the roles by itself
-//! (UPGRADE-CLI, DOCS-SRC). A restore reads the one host to begin with: its role is
-//! `controller+worker`, and it keeps its `installFlags`, a custom kubelet profile for example
-//! (RESTORE-CLI).
+//! An upgrade from MKE 3 reads a flat list without roles, because mkectl detects the roles
+//! (UPGRADE-CLI, DOCS-SRC). A restore reads one host with the role `controller+worker` and its
+//! `installFlags`, such as a custom kubelet profile (RESTORE-CLI).
 
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
@@ -12,40 +11,40 @@ use serde_yaml::Value;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Machine {
-    /// What it is in the cluster: `controller+worker`, `worker` or `single`.
+    /// The role: `controller+worker`, `worker` or `single`.
     pub role: String,
-    /// How it is reached.
+    /// The SSH connection.
     pub ssh: Ssh,
-    /// Its address among the nodes.
+    /// The address for traffic between nodes.
     pub private_address: Option<String>,
-    /// The interface of that address.
+    /// The interface for traffic between nodes.
     pub private_interface: Option<String>,
-    /// More flags for the installation of k0s on it.
+    /// Additional flags for the installation of k0s.
     #[serde(default)]
     pub install_flags: Vec<String>,
 }
 
-/// How a machine is reached.
+/// The SSH connection to a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ssh {
-    /// Its address.
+    /// The address of the SSH server.
     pub address: String,
-    /// The port of its SSH server.
+    /// The port of the SSH server.
     #[serde(default = "ssh_port")]
     pub port: u16,
     /// The user.
     pub user: String,
-    /// The private key, as the environment writes it.
+    /// The path of the private key, as in the environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_path: Option<String>,
-    /// The machine that leads there, if one does.
+    /// The jump host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bastion: Option<Value>,
 }
 
 impl Machine {
-    /// Returns whether it runs the control plane.
+    /// Returns whether the machine runs the control plane.
     pub fn is_controller(&self) -> bool {
         crate::hosts::is_controller(&self.role)
     }
@@ -55,8 +54,7 @@ impl Machine {
 ///
 /// # Errors
 ///
-/// It is none, or a host in it is not as [`render`](crate::render()) leaves it: what serde says of
-/// it.
+/// The text is not an `mke4.yaml`, or a host is not as [`render`](crate::render()) writes it.
 pub fn machines(text: &str) -> Result<Vec<Machine>, serde_yaml::Error> {
     #[derive(Deserialize)]
     struct Document {
@@ -70,12 +68,12 @@ pub fn machines(text: &str) -> Result<Vec<Machine>, serde_yaml::Error> {
     Ok(serde_yaml::from_str::<Document>(text)?.spec.hosts)
 }
 
-/// Returns the file of hosts that an upgrade from MKE 3 reads. `with_private` says whether the
-/// release knows private addresses and interfaces there, which 4.2 does (UPGRADE-CLI).
+/// Returns the file of hosts for an upgrade from MKE 3. `with_private` is true for a release that
+/// reads private addresses and interfaces from it, as 4.2 does (UPGRADE-CLI).
 ///
 /// # Errors
 ///
-/// What serde says when it cannot write YAML.
+/// The YAML cannot be serialized.
 pub fn migration_hosts(
     machines: &[Machine],
     with_private: bool,
@@ -99,18 +97,18 @@ pub fn migration_hosts(
         user: &machine.ssh.user,
         key_path: machine.ssh.key_path.as_deref(),
         private_address: (machine.private_address.as_deref()).filter(|_| with_private),
-        // It takes one of the two.
+        // mkectl accepts only one of the two.
         private_interface: (machine.private_interface.as_deref())
             .filter(|_| with_private && machine.private_address.is_none()),
     });
     hosts(flat.collect())
 }
 
-/// Returns the file of the one host that a restore begins with.
+/// Returns the file of hosts for a restore, which has one host.
 ///
 /// # Errors
 ///
-/// What serde says when it cannot write YAML.
+/// The YAML cannot be serialized.
 pub fn restore_hosts(machine: &Machine) -> Result<String, serde_yaml::Error> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
@@ -186,7 +184,7 @@ spec:
     }
 
     #[test]
-    fn a_restore_reads_one_host_with_its_role() {
+    fn a_restore_reads_one_host_as_controller() {
         let machines = machines(CONFIG).unwrap();
         insta::assert_snapshot!(restore_hosts(&machines[0]).unwrap(), @"
         hosts:
@@ -202,7 +200,7 @@ spec:
     }
 
     #[test]
-    fn what_is_not_a_configuration_has_no_machines() {
+    fn documents_without_spec_or_with_incomplete_hosts_are_refused() {
         assert!(machines("spec: {}").unwrap().is_empty());
         assert!(machines("hosts: []").is_err());
         assert!(machines("spec: { hosts: [{ role: worker }] }").is_err());

@@ -1,26 +1,29 @@
-//! The parts of `mke4.yaml` that the tool decides, merged with what people may say beside them.
+//! The managed keys of `mke4.yaml`, merged with the keys that the operator may add beside them.
 //!
-//! A person may leave the tool's keys out or say the same as the tool. A different value is a
-//! contradiction between two places, and the problem names both.
+//! The operator may omit the managed keys or set them to the same values. A different value is a
+//! contradiction, and the problem names both places.
 
 use environment::Problem;
 use environment::yaml::{Mapping, Node, Style, Value};
 
 use crate::notes::Notes;
 
-/// Where the nodes of a cluster pull from, as `mke4.yaml` names it.
+/// The registries that the nodes of a cluster pull from, as in `mke4.yaml`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RegistryUrls<'a> {
-    /// Where images are: host, port and path, without scheme and without a trailing slash.
+    /// The registry of images: host, port and path, without scheme and trailing slash.
     pub image: &'a str,
-    /// Where charts are: the same with `oci://` in front.
+    /// The registry of charts: the same with a leading `oci://`.
     pub chart: &'a str,
-    /// The certificate of the private authority that signed the registry's, in PEM.
+    /// The certificate of the private CA that signed the registry's certificate, in PEM.
     pub ca_pem: Option<&'a str>,
 }
 
-/// The sections of the spec that this module writes. All others are passed on untouched.
+/// The managed sections of the spec. All other sections are passed on unchanged.
 pub(crate) const SECTIONS: [&str; 3] = ["version", "airgap", "registries"];
+
+/// The keys of the document around `spec`. Operators may paste them into `config` by mistake.
+pub(crate) const DOCUMENT_KEYS: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
 
 /// Returns `spec.version`.
 pub(crate) fn version(config: &Mapping, release: &str, notes: &mut Notes) -> Node {
@@ -76,8 +79,8 @@ pub(crate) fn registries(config: &Mapping, urls: RegistryUrls<'_>, notes: &mut N
     mapping(section)
 }
 
-/// Returns one of the two registries: the tool's address and authority, then what else was given,
-/// such as `credentialsSecretName`.
+/// Returns one of the two registries: the managed URL and CA, then the operator's other keys, such
+/// as `credentialsSecretName`.
 fn registry(
     given: Option<&Mapping>,
     path: &str,
@@ -92,7 +95,7 @@ fn registry(
     }
     for (key, value) in pairs(given) {
         match key.text().unwrap_or_default() {
-            // The vendor's tables of settings write `URL`, its examples and its program `url`.
+            // The vendor's tables of settings have `URL`; its examples and its program have `url`.
             name @ ("url" | "URL") => {
                 if value.text() != Some(url) {
                     notes.problems.push(
@@ -133,8 +136,7 @@ fn registry(
     mapping(section)
 }
 
-/// Returns the mapping under a key, or nothing if there is none. Anything else under the key is a
-/// problem.
+/// Returns the mapping under a key, if it exists. Any other value is a problem.
 fn subsection<'a>(
     parent: &'a Mapping,
     key: &str,
@@ -156,7 +158,7 @@ fn pairs(mapping: Option<&Mapping>) -> impl Iterator<Item = (&Node, &Node)> {
     mapping.into_iter().flat_map(Mapping::iter)
 }
 
-/// Makes a node of pairs whose keys stay as they were written.
+/// Makes a node of a mapping. Its keys keep their spelling.
 pub(crate) fn mapping(pairs: Mapping) -> Node {
     Node {
         value: Value::Mapping(pairs),
@@ -169,7 +171,7 @@ fn is_true(node: &Node) -> bool {
         .is_some_and(|scalar| scalar.style == Style::Plain && scalar.text == "true")
 }
 
-/// Returns whether two certificates are the same text, whatever is around their lines.
+/// Returns whether two certificates are equal, ignoring white space around lines and empty lines.
 fn is_same_pem(left: Option<&str>, right: Option<&str>) -> bool {
     let lines = |text: Option<&str>| -> Option<Vec<String>> {
         let lines = text?.lines().map(|line| line.trim().to_owned());

@@ -1,53 +1,52 @@
-//! Whether the vendor supports the way from an MKE 3 cluster to a release, and what has to be known
-//! for it.
+//! Upgrade paths from MKE 3: which ones the vendor supports, and what they require.
 
 use environment::{Environment, Problem};
 use semver::Version;
 
-use crate::release::{core, sources};
+use crate::release::{sources, version_core};
 use crate::table::{FromMke3, Row, table};
 use crate::{Certainty, Fact, Release, upgrade};
 
-/// A way from MKE 3 that the vendor supports, or that nothing is known against.
+/// An upgrade path from MKE 3 that the vendor supports or that is unverified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Migration {
-    /// Whether the gateway's node ports have to be given (LB-420).
+    /// Whether the path requires the gateway's node ports (LB-420).
     pub needs_gateway_node_ports: bool,
     /// Whether the file of hosts may have private addresses and interfaces (UPGRADE-CLI).
     pub private_addresses: bool,
-    /// What is unverified about it, a fragment each.
+    /// The unverified facts about the path, a fragment each.
     pub warnings: Vec<String>,
 }
 
-/// Why there is no way from an MKE 3 cluster to a release.
+/// The reasons that an MKE 3 cluster cannot be upgraded to a release.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MigrationError {
-    /// The release is the target of no upgrade at all.
+    /// The vendor supports no upgrade to the release.
     #[error("v{to} is not an upgrade target: {reason} ({})", sources.join(", "))]
     NotATarget {
-        /// The release.
+        /// The target release.
         to: Version,
         /// The vendor's reason.
         reason: &'static str,
-        /// Where it is.
+        /// The addresses of the vendor's documents.
         sources: Vec<String>,
     },
     /// The vendor does not list the version as a source.
     #[error("MKE {from} cannot be upgraded to v{to}; supported source versions: {listed} ({})", sources.join(", "))]
     NotASource {
-        /// The present release.
+        /// The present version.
         from: Version,
-        /// What is wanted.
+        /// The target release.
         to: Version,
-        /// The versions that are listed.
+        /// The supported source versions.
         listed: String,
-        /// Where they are.
+        /// The addresses of the vendor's documents.
         sources: Vec<String>,
     },
 }
 
-/// What keeps an MKE 3 cluster from an upgrade, whatever its version.
+/// A property of an MKE 3 cluster that prevents an upgrade from each version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Mke3Unsupported {
@@ -61,43 +60,43 @@ pub enum Mke3Unsupported {
         "MKE 3 has `calico_ebpf_enabled = true`: clusters with Calico's eBPF data plane cannot be upgraded (MKE3-IDX)"
     )]
     Ebpf,
-    /// The proxy is not the default one.
+    /// kube-proxy does not use iptables.
     #[error(
         "MKE 3 has `kube_proxy_mode = \"{mode}\"`: only clusters with the proxier iptables can be upgraded (CNI-LIMITS)"
     )]
     Proxier {
-        /// What it is.
+        /// The value of `kube_proxy_mode`.
         mode: String,
     },
     /// The number of managers is even.
     #[error("MKE 3 has {count} managers: an even number is not supported (DOCS-SRC)")]
     Managers {
-        /// How many they are.
+        /// The number of managers.
         count: usize,
     },
 }
 
-/// A configuration of MKE 3 that is not TOML. What the parser quotes is left out, since it may be a
-/// secret.
+/// A syntax error in the configuration of MKE 3. It does not quote the text, which may contain
+/// secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line} is not valid TOML: {message}")]
-pub struct NotToml {
+pub struct TomlError {
     /// The line, from 1.
     pub line: usize,
-    /// What the parser expected there.
+    /// The parser's message, without the quoted text.
     pub message: String,
 }
 
-/// Returns what keeps an MKE 3 cluster with this configuration, the TOML that MKE 3 exports, from
-/// an upgrade. A setting that it does not have is mkectl's to judge.
+/// Returns a setting of MKE 3 that prevents an upgrade. `config` is the TOML that MKE 3 exports. A
+/// missing setting is left to mkectl.
 ///
 /// # Errors
 ///
-/// It is not TOML.
-pub fn mke3_unsupported(config: &str) -> Result<Option<Mke3Unsupported>, NotToml> {
+/// The configuration is not TOML.
+pub fn mke3_unsupported(config: &str) -> Result<Option<Mke3Unsupported>, TomlError> {
     let config: toml::Table = config.parse().map_err(|error: toml::de::Error| {
         let start = error.span().unwrap_or_default().start;
-        NotToml {
+        TomlError {
             line: 1 + config
                 .bytes()
                 .take(start)
@@ -106,7 +105,7 @@ pub fn mke3_unsupported(config: &str) -> Result<Option<Mke3Unsupported>, NotToml
             message: error.message().to_owned(),
         }
     })?;
-    let value = |key| match setting(&config, key)? {
+    let value = |key| match find_setting(&config, key)? {
         toml::Value::String(text) => Some(text.clone()),
         value => value.as_bool().map(|value| value.to_string()),
     };
@@ -120,13 +119,13 @@ pub fn mke3_unsupported(config: &str) -> Result<Option<Mke3Unsupported>, NotToml
     Ok(mode.map(|mode| Mke3Unsupported::Proxier { mode }))
 }
 
-/// Returns a setting, whose name no other table has, wherever it is.
-fn setting<'a>(table: &'a toml::Table, key: &str) -> Option<&'a toml::Value> {
-    let tables = || table.values().filter_map(toml::Value::as_table);
-    (table.get(key)).or_else(|| tables().find_map(|table| setting(table, key)))
+/// Finds a setting in any table. The names of the settings used here are unique.
+fn find_setting<'a>(table: &'a toml::Table, key: &str) -> Option<&'a toml::Value> {
+    let mut tables = table.values().filter_map(toml::Value::as_table);
+    (table.get(key)).or_else(|| tables.find_map(|table| find_setting(table, key)))
 }
 
-/// Returns whether the managers that an environment names keep its MKE 3 cluster from an upgrade.
+/// Returns an error if an environment has an even number of managers.
 pub fn managers_unsupported(environment: &Environment) -> Option<Mke3Unsupported> {
     let hosts = environment
         .config
@@ -143,12 +142,12 @@ pub fn managers_unsupported(environment: &Environment) -> Option<Mke3Unsupported
 }
 
 impl Release {
-    /// Returns what is known of the upgrade of an MKE 3 cluster to this release. Of a release that
-    /// is not in the table the row before it holds, with a warning.
+    /// Returns the upgrade path from an MKE 3 version to this release. A release without a row uses
+    /// the row before it, with a warning.
     ///
     /// # Errors
     ///
-    /// The vendor does not support it.
+    /// The vendor does not support the path.
     pub fn migrate_from(&self, from: &Version) -> Result<Migration, MigrationError> {
         let to = self.version();
         let upgrade = &self.row().upgrade;
@@ -161,8 +160,8 @@ impl Release {
                 sources: sources(&upgrade.from.source),
             });
         }
-        let row = row(to);
-        if !row.versions.value.matches(&core(from)) {
+        let row = row_of(to);
+        if !row.versions.value.matches(&version_core(from)) {
             return Err(MigrationError::NotASource {
                 from: from.clone(),
                 to: to.clone(),
@@ -185,38 +184,37 @@ impl Release {
 }
 
 impl Migration {
-    /// Returns the gateway's node ports of an environment, for HTTP and HTTPS, where this way asks
-    /// for them.
+    /// Returns the gateway's node ports of an environment, for HTTP and HTTPS, if this path
+    /// requires them.
     ///
     /// # Errors
     ///
-    /// It asks for them, and `gatewayMKEIngress.nodePorts` does not have both.
+    /// The path requires them, but `gatewayMKEIngress.nodePorts` does not set both.
     pub fn gateway_node_ports(
         &self,
         environment: &Environment,
     ) -> Result<Option<(u16, u16)>, Problem> {
-        match self.needs_gateway_node_ports {
-            true => upgrade::gateway_node_ports(environment).map(Some),
-            false => Ok(None),
-        }
+        (self.needs_gateway_node_ports)
+            .then(|| upgrade::gateway_node_ports(environment))
+            .transpose()
     }
 }
 
-/// Returns what holds for a release.
-fn row(release: &Version) -> &'static FromMke3 {
-    let wanted = core(release);
+/// Returns the last row whose `since` is not after a release.
+fn row_of(release: &Version) -> &'static FromMke3 {
+    let wanted = version_core(release);
     let rows = &table().from_mke3;
     rows.iter()
         .rfind(|row| row.since <= wanted)
         .unwrap_or(&rows[0])
 }
 
-/// Returns what the table says about a release as the target of an upgrade from MKE 3.
-pub(crate) fn facts(of: &'static Row) -> Vec<Fact> {
-    let row = row(&of.version);
-    if of.upgrade.refused.is_some() {
+/// Returns the facts of the table about upgrades from MKE 3 to a release.
+pub(crate) fn facts(release: &Row) -> Vec<Fact> {
+    if release.upgrade.refused.is_some() {
         return Vec::new();
     }
+    let row = row_of(&release.version);
     let mut facts = vec![
         row.versions
             .to_fact("from MKE 3", |versions| versions.to_string()),
@@ -236,7 +234,7 @@ mod tests {
     use crate::table::BUILT_IN;
 
     #[test]
-    fn settings_that_cannot_be_upgraded_are_refused() {
+    fn unsupported_settings_are_refused() {
         let config = |lines: &str| format!("[auth]\n  kube = \"x\"\n[cluster_config]\n{lines}");
         for (lines, expected) in [
             (
@@ -284,27 +282,26 @@ mod tests {
     }
 
     #[test]
-    fn each_release_takes_the_sources_that_the_vendor_lists() {
+    fn each_release_accepts_the_source_versions_of_the_vendor() {
         let mut table = String::new();
         for release in releases() {
             let to = release.version().to_string();
             for from in ["3.7.14", "3.7.15", "3.8.0", "3.9.1"] {
-                let way = release.migrate_from(&from.parse().unwrap());
-                let way = match way {
-                    Ok(way) => format!(
+                let migration = match release.migrate_from(&from.parse().unwrap()) {
+                    Ok(migration) => format!(
                         "ports {}, private {}",
-                        way.needs_gateway_node_ports, way.private_addresses
+                        migration.needs_gateway_node_ports, migration.private_addresses
                     ),
                     Err(MigrationError::NotATarget { .. }) => "no target".to_owned(),
                     Err(MigrationError::NotASource { .. }) => "no source".to_owned(),
                 };
-                table.push_str(&format!("{from} to {to}: {way}\n"));
+                table.push_str(&format!("{from} to {to}: {migration}\n"));
             }
         }
         insta::assert_snapshot!("migrations", table);
         let later = Release::of(&Version::new(4, 9, 0)).unwrap();
-        let way = later.migrate_from(&Version::new(3, 9, 0)).unwrap();
-        assert_eq!(way.warnings.len(), 1);
+        let migration = later.migrate_from(&Version::new(3, 9, 0)).unwrap();
+        assert_eq!(migration.warnings.len(), 1);
         assert!(BUILT_IN.from_mke3.is_sorted_by_key(|row| &row.since));
         for row in &BUILT_IN.from_mke3 {
             for known in [

@@ -1,4 +1,4 @@
-//! Rules across keys: ranges of addresses that must not overlap, and ports that must lie in their
+//! Checks addresses and ports across keys: ranges must not overlap, and node ports must be in their
 //! range.
 
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use crate::Release;
 use crate::keys::default_of;
 use crate::notes::Notes;
 
-/// Checks the addresses and ports of a cluster, and those of its hosts against them.
+/// Checks the address ranges and node ports of a cluster, and the addresses of its hosts.
 pub(crate) fn check(config: &Mapping, hosts: &[Node], release: &Release, notes: &mut Notes) {
     let ranges = ranges(config);
     check_overlaps(&ranges, notes);
@@ -21,10 +21,10 @@ pub(crate) fn check(config: &Mapping, hosts: &[Node], release: &Release, notes: 
     check_node_ports(config, release, notes);
 }
 
-/// A range of addresses that the cluster uses itself.
+/// A range of addresses that the cluster assigns.
 struct Range<'a> {
     path: &'static str,
-    /// Where it is written. Without it, it is the default.
+    /// The node with the range. `None` for the default range.
     node: Option<&'a Node>,
     network: IpNet,
 }
@@ -66,7 +66,7 @@ fn add<'a>(
         Some(node) => node.text(),
         None => default,
     };
-    // One that cannot be read has been noted.
+    // `config_keys` reports a range that cannot be parsed.
     for network in text.and_then(networks).unwrap_or_default() {
         ranges.push(Range {
             path,
@@ -124,7 +124,7 @@ fn check_hosts(ranges: &[Range<'_>], hosts: &[Node], notes: &mut Notes) {
             let help = "give the cluster a range that contains no machine";
             match range.node {
                 Some(_) => notes.problems.push(Problem::at(node, rule).with_help(help)),
-                // The default was seen in published files and may change with the release.
+                // The default is known from published files and may change with the release.
                 None if !warned => {
                     warned = true;
                     notes.warn(Problem::at(node, format!("{rule} by default")).with_help(help));
@@ -148,7 +148,7 @@ fn check_node_ports(config: &Mapping, release: &Release, notes: &mut Notes) {
     };
     let range = format!("{first}-{last}");
     let mut seen: Vec<(String, &Node, u16)> = Vec::new();
-    for section in sections(config, release) {
+    for section in node_port_sections(config, release) {
         let ports = config
             .get(section)
             .and_then(|section| section.get("nodePorts"));
@@ -200,9 +200,9 @@ fn check_node_ports(config: &Mapping, release: &Release, notes: &mut Notes) {
     }
 }
 
-/// Returns the sections whose node ports are in use: the ingress controller's until the gateway
-/// took its place, as the published files of 4.1.0 (CONF-132) and 4.1.3 (TPL-413) show.
-fn sections<'a>(config: &Mapping, release: &Release) -> Vec<&'a str> {
+/// Returns the sections with node ports. The gateway replaced the ingress controller between 4.1.0
+/// and 4.1.3, according to their published files (CONF-132, TPL-413).
+fn node_port_sections(config: &Mapping, release: &Release) -> Vec<&'static str> {
     let has_gateway = *release.version() >= Version::new(4, 1, 3);
     let ingress = config
         .get("ingressController")

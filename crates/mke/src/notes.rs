@@ -1,4 +1,4 @@
-//! What is noticed while a configuration is checked and rendered.
+//! Collects problems and warnings while a configuration is checked and rendered.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,47 +6,47 @@ use std::sync::Arc;
 use environment::yaml::{Node, Source};
 use environment::{Environment, Problem, Secrets, nearest, quote};
 
-/// What is wrong, and what should be known.
+/// The problems and warnings of a configuration.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<String>,
-    /// The warnings of unknown keys that resemble a known one. They are among the problems if there
-    /// are any: a misspelt key is often the reason for another problem.
+    /// Warnings of unknown keys that are similar to a known one. They are reported beside problems,
+    /// if any, because a typo often causes a different problem.
     pub(crate) near_misses: Vec<Problem>,
-    /// Secrets that were written into a file.
+    /// Secrets in the files, which messages mask.
     pub(crate) secrets: Secrets,
-    /// The rules that the environment does without.
+    /// The rules that the environment may break: its `accept`.
     accepted: BTreeSet<Rule>,
-    /// The file that says what holds where the environment says nothing.
+    /// The file of defaults that the release's own mkectl printed.
     defaults: Option<Arc<Source>>,
 }
 
-/// A rule that is right nearly always, and that people who know better can do without:
-/// `accept: [even-controllers]`.
+/// A rule that an environment may break. It is named after the violation that the environment
+/// accepts: `accept: [even-controllers]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rule {
-    /// A number of controllers that is not odd.
+    /// An even number of controllers.
     EvenControllers,
-    /// Hosts without a `keyPath`, so an SSH agent has the keys.
+    /// Hosts without `keyPath`: an SSH agent provides their keys.
     SshAgent,
-    /// A cloud's interface that can be reached from inside.
+    /// A cloud provider, whose API the site can reach.
     CloudProvider,
-    /// Add-ons that come from, or send to, somewhere else than the registry.
+    /// Add-ons with a source or a destination other than the registry.
     OnlineAddons,
     /// Telemetry that is not off.
     Telemetry,
-    /// A lock that lacks what the release's mkectl lists.
+    /// A lock without some artifacts that the release's mkectl lists.
     IncompleteLock,
-    /// What no bundle has and the nodes were prepared with.
+    /// Requirements that bundles do not contain: the operator has prepared the nodes.
     NotInBundle,
-    /// A changed key that a cluster keeps permanently.
+    /// A changed value that the cluster keeps permanently.
     WriteOnce,
-    /// A mkectl that takes no credentials for the nodes' pulls.
+    /// A mkectl that does not accept the nodes' pull credentials: the nodes get them otherwise.
     PullSecret,
 }
 
-/// The rules with the names that people write.
+/// The rules with their names in `accept`.
 pub(crate) const RULES: [(Rule, &str); 9] = [
     (Rule::EvenControllers, "even-controllers"),
     (Rule::SshAgent, "ssh-agent"),
@@ -59,8 +59,7 @@ pub(crate) const RULES: [(Rule, &str); 9] = [
     (Rule::PullSecret, "pull-secret"),
 ];
 
-/// Returns whether the environment does without a lock that has all that its mkectl lists:
-/// `accept: [incomplete-lock]`.
+/// Returns whether the lock may lack artifacts that mkectl lists: `accept: [incomplete-lock]`.
 pub fn accepts_incomplete_lock(environment: &Environment) -> bool {
     accepts(environment, Rule::IncompleteLock)
 }
@@ -70,14 +69,14 @@ pub fn accepts_pull_secret(environment: &Environment) -> bool {
     accepts(environment, Rule::PullSecret)
 }
 
-/// Returns whether the environment does without a rule.
+/// Returns whether the environment may break a rule.
 pub(crate) fn accepts(environment: &Environment, rule: Rule) -> bool {
     let mut accepted = environment.accept.iter().filter_map(Node::text);
     accepted.any(|accepted| accepted == name(rule))
 }
 
 impl Notes {
-    /// Begins with what the environment accepts.
+    /// Reads the accepted rules of an environment.
     pub(crate) fn new(environment: &Environment) -> Notes {
         let mut notes = Notes {
             defaults: environment.defaults.clone(),
@@ -95,26 +94,26 @@ impl Notes {
         notes
     }
 
-    /// Returns whether something is in the file of the release's own mkectl, and not in one that
-    /// people wrote.
+    /// Returns whether a node comes from the defaults of the release's own mkectl, not from the
+    /// operator.
     pub(crate) fn is_default(&self, node: &Node) -> bool {
         let defaults = self.defaults.as_ref();
         defaults.is_some_and(|defaults| Arc::ptr_eq(defaults, &node.source))
     }
 
-    /// Notes something that is right or wrong depending on what only people know.
+    /// Notes a warning, which does not prevent rendering.
     pub(crate) fn warn(&mut self, problem: Problem) {
         self.warnings.push(problem.to_string());
     }
 
-    /// Returns whether people have said that a rule is not for them.
+    /// Returns whether the environment may break a rule.
     pub(crate) fn accepts(&self, rule: Rule) -> bool {
         self.accepted.contains(&rule)
     }
 
-    /// Notes a breach of a rule, unless people have said that it is not for them.
+    /// Notes a violation of a rule, unless the environment accepts it.
     ///
-    /// `help` is a fragment to which the way out is added.
+    /// `help` is a fragment. A hint about `accept` is appended.
     pub(crate) fn refuse(&mut self, rule: Rule, problem: Problem, help: &str) {
         if !self.accepts(rule) {
             self.problems
@@ -123,7 +122,7 @@ impl Notes {
     }
 }
 
-/// Returns the name that people write for a rule.
+/// Returns the name of a rule in `accept`.
 pub(crate) fn name(rule: Rule) -> &'static str {
     RULES
         .iter()

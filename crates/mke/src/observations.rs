@@ -1,28 +1,28 @@
-//! What was observed of a release: the form of `environments/facts/<release>.yaml`, which overlays
-//! the table of releases.
+//! The observations of a release: the format of `environments/facts/<release>.yaml`.
 //!
-//! `learn` writes the file from a real bundle and a real mkectl. A fact of it is *observed*, which
-//! counts more than anything that the table has from documents. Only what people write into an
-//! environment's `facts` counts more.
+//! `learn` writes the file from a real bundle and a real mkectl. Its facts are *observed*. They
+//! override the facts of the table, which come from documents. An environment's `facts` override
+//! both.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::release::required_or_not;
 use crate::table::table;
 use crate::{Certainty, Release};
 
-/// The flag of `mkectl apply` that only releases have whose clusters can pull with credentials
+/// A flag of `mkectl apply`. A release has it if its clusters can pull with credentials
 /// (APPLY-421).
 pub const PULL_FLAG: &str = "--chart-registry-username";
 
-/// Everything that was observed of one release.
+/// The observations of one release.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Observations {
-    /// The release, `v4.1.5`.
+    /// The release with a leading `v`, such as `v4.1.5`.
     pub release: String,
-    /// The bundle of each architecture.
+    /// The bundles by architecture.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub bundles: BTreeMap<String, ObservedBundle>,
     /// The release's mkectl.
@@ -30,7 +30,7 @@ pub struct Observations {
     pub mkectl: Option<ObservedMkectl>,
 }
 
-/// What was observed of a bundle.
+/// The observations of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ObservedBundle {
@@ -56,38 +56,38 @@ pub struct ObservedBundle {
     /// The form of the vendor's checksum file: see [`checksum_form`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum_form: Option<String>,
-    /// The archives that do not follow the rules of the table, and how they are read.
+    /// The archives that do not follow the rules of the table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exceptions: Vec<Exception>,
 }
 
-/// An archive that does not follow the rules of the table.
+/// An archive that does not follow the rules of the table, and how it is read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Exception {
     /// Its path in the bundle.
     pub archive: String,
-    /// What is different.
+    /// The broken rule: one of [`NAME_PROBLEM`], [`ROOTS_PROBLEM`] and [`ARCHIVE_PROBLEM`].
     pub problem: String,
-    /// The `repository:tag` under which it is mirrored, if its file name does not give one.
+    /// The `repository:tag` to mirror it as, if its file name does not contain one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
-    /// The digests of its roots and what each is called, if it has several.
+    /// The digests of its roots and their names, if it has several roots.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub roots: BTreeMap<String, String>,
-    /// The digest of the root that is mirrored, if it has several.
+    /// The digest of the root to mirror, if it has several roots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<String>,
-    /// Why it is not mirrored.
+    /// The reason not to mirror it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skip: Option<String>,
 }
 
-/// What was observed of a mkectl.
+/// The observations of a mkectl.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ObservedMkectl {
-    /// What `mkectl version` prints.
+    /// The output of `mkectl version`.
     pub version: String,
     /// The SHA-256 of its download by platform, 64 hexadecimal digits.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -96,29 +96,29 @@ pub struct ObservedMkectl {
     pub help: BTreeMap<String, String>,
 }
 
-/// Something that was observed and that the table has differently.
+/// An observation that differs from the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contradiction {
-    /// What it is about, as in [`Release::facts`].
+    /// The subject, as in [`Release::facts`].
     pub subject: &'static str,
-    /// What the table has.
+    /// The fact of the table.
     pub known: String,
-    /// How well the table knows it.
+    /// The certainty of the fact of the table.
     pub certainty: Certainty,
-    /// What was observed.
+    /// The observation.
     pub observed: String,
 }
 
-/// Why a file of observations cannot be used.
+/// The reasons that a file of observations is not valid.
 #[derive(Debug, thiserror::Error)]
 pub enum ObservationsError {
     /// The text is not YAML, or a key is missing, unknown or of the wrong type.
     #[error("it is not a file of facts")]
     Syntax(#[source] serde_yaml::Error),
-    /// A text has control characters, which no name and no help page has.
+    /// A name or a help page contains control characters.
     #[error("it has control characters in `{0}`")]
     Control(&'static str),
-    /// The file is about another release than its name.
+    /// The file records a different release than its name.
     #[error("it is about {found}, not about {expected}")]
     Release {
         /// The release in the file's name.
@@ -126,7 +126,7 @@ pub enum ObservationsError {
         /// The release in the file.
         found: String,
     },
-    /// What an exception says cannot be used.
+    /// A key of an exception has a value that is not valid.
     #[error("the {what} `{text}` of the exception `{archive}` is not valid")]
     Unusable {
         /// The archive.
@@ -136,7 +136,7 @@ pub enum ObservationsError {
         /// Its value.
         text: String,
     },
-    /// An exception says neither or both of how to read the archive and why not to.
+    /// An exception has neither `skip` nor the key that a reader of the archive needs.
     #[error("the exception `{archive}` needs either `skip` or what is missing: {missing}")]
     Undecided {
         /// The archive.
@@ -150,8 +150,8 @@ impl Observations {
     /// Reads the text of a file about `release`.
     ///
     /// # Errors
-    /// When the text is not in the form that [`Observations::to_yaml`] writes, or is about another
-    /// release.
+    ///
+    /// The text is not in the format of [`Observations::to_yaml`], or records a different release.
     pub fn parse(text: &str, release: &semver::Version) -> Result<Self, ObservationsError> {
         let found: Self = serde_yaml::from_str(text).map_err(ObservationsError::Syntax)?;
         let expected = format!("v{release}");
@@ -163,7 +163,7 @@ impl Observations {
         Ok(found)
     }
 
-    /// Returns the file's text. The same observations have the same text.
+    /// Returns the text of the file, which depends on the observations only.
     pub fn to_yaml(&self) -> String {
         let release = &self.release;
         let body = serde_yaml::to_string(self).expect("observations hold nothing that YAML cannot");
@@ -173,6 +173,7 @@ impl Observations {
         )
     }
 
+    /// Checks that no text contains control characters.
     fn check(&self) -> Result<(), ObservationsError> {
         let one_line = |what, text: &str| match text.chars().any(char::is_control) {
             true => Err(ObservationsError::Control(what)),
@@ -204,27 +205,26 @@ impl Observations {
             std::iter::once(&mkectl.version).chain(hashes).chain(help)
         });
         for page in pages {
-            let is_text = |character| matches!(character, '\n' | '\t');
-            if page.chars().any(|one| one.is_control() && !is_text(one)) {
+            let is_space = |character| matches!(character, '\n' | '\t');
+            if (page.chars()).any(|character| character.is_control() && !is_space(character)) {
                 return Err(ObservationsError::Control("mkectl"));
             }
         }
         Ok(())
     }
 
-    /// Returns whether the release's clusters can pull with credentials only; `None` if no help of
-    /// `mkectl apply` was seen.
+    /// Returns whether the release's clusters can pull only without credentials. `None` without the
+    /// help page of `mkectl apply`.
     pub fn anonymous_pull_required(&self) -> Option<bool> {
         let page = self.mkectl.as_ref()?.help.get("apply")?;
-        Some(!lists(page, PULL_FLAG))
+        Some(!has_flag(page, PULL_FLAG))
     }
 
-    /// Returns what was observed that the table has differently.
+    /// Returns the observations that differ from the table.
     pub fn contradictions(&self) -> Vec<Contradiction> {
-        let Some(version) = self.release.strip_prefix('v') else {
-            return Vec::new();
-        };
-        let Some(release) = version.parse().ok().and_then(|it| Release::of(&it).ok()) else {
+        let version = self.release.strip_prefix('v');
+        let version = version.and_then(|version| version.parse().ok());
+        let Some(release) = version.and_then(|version| Release::of(&version).ok()) else {
             return Vec::new();
         };
         let bundles = self.bundles.iter();
@@ -232,21 +232,18 @@ impl Observations {
             .flat_map(|(arch, bundle)| bundle.contradictions(&release, arch))
             .collect();
         found.extend(self.pull_contradiction(&release));
-        let hashes = self.mkectl.iter().flat_map(|mkectl| &mkectl.sha256);
-        for (platform, observed) in hashes {
-            let known = release.mkectl().into_iter();
-            let known = known.filter(|one| one.platform == platform);
-            let known = known.filter_map(|one| one.sha256);
-            found.extend(
-                known
-                    .filter(|known| known != observed)
-                    .map(|known| Contradiction {
-                        subject: "mkectl",
-                        known: format!("{platform} {known}"),
-                        certainty: release.row().mkectl.certainty,
-                        observed: format!("{platform} {observed}"),
-                    }),
-            );
+        for (platform, observed) in self.mkectl.iter().flat_map(|mkectl| &mkectl.sha256) {
+            let downloads = release.mkectl().into_iter();
+            let known = downloads
+                .filter(|download| download.platform == platform)
+                .filter_map(|download| download.sha256)
+                .filter(|known| known != observed);
+            found.extend(known.map(|known| Contradiction {
+                subject: "mkectl",
+                known: format!("{platform} {known}"),
+                certainty: release.row().mkectl.certainty,
+                observed: format!("{platform} {observed}"),
+            }));
         }
         found
     }
@@ -256,7 +253,7 @@ impl Observations {
         let observed = self.anonymous_pull_required()?;
         (observed != known.value).then(|| Contradiction {
             subject: "anonymous pull",
-            known: required(known.value).to_owned(),
+            known: required_or_not(known.value),
             certainty: known.certainty,
             observed: match observed {
                 true => format!("required: `mkectl apply` has no {PULL_FLAG}"),
@@ -267,23 +264,26 @@ impl Observations {
 }
 
 impl ObservedBundle {
-    /// Returns what is known of the insides of bundles, for the rows of [`Release::facts`]: the
-    /// subject, what the table has, what was observed, and whether the two agree.
+    /// Returns the observed layout of the bundle: for each subject of [`Release::facts`] the
+    /// observation, and whether it agrees with the table.
     pub(crate) fn layout(&self) -> Vec<(&'static str, String, bool)> {
         let layout = &table().layout;
         let names = |problem: &str| -> Vec<&str> {
-            let of_problem = self.exceptions.iter().filter(|one| one.problem == problem);
-            of_problem.map(|one| base_name(&one.archive)).collect()
+            let exceptions = self.exceptions.iter();
+            exceptions
+                .filter(|exception| exception.problem == problem)
+                .map(|exception| base_name(&exception.archive))
+                .collect()
         };
         let except = |rule: &str, names: &[&str]| match names {
             [] => rule.to_owned(),
             names => format!("{rule}, except {}", names.join(", ")),
         };
-        let odd: Vec<&str> = [NAME_PROBLEM, ARCHIVE_PROBLEM]
+        let misnamed: Vec<&str> = [NAME_PROBLEM, ARCHIVE_PROBLEM]
             .into_iter()
             .flat_map(names)
             .collect();
-        let several = names(ROOTS_PROBLEM);
+        let with_several_roots = names(ROOTS_PROBLEM);
         let types = self.media_type_family();
         let matrix = self.release_matrix.as_deref().unwrap_or("none");
         let mut rows = vec![
@@ -294,13 +294,13 @@ impl ObservedBundle {
             ),
             (
                 "archive names",
-                except(&layout.archive_names.value, &odd),
-                odd.is_empty(),
+                except(&layout.archive_names.value, &misnamed),
+                misnamed.is_empty(),
             ),
             (
                 "archive roots",
-                except(&layout.archive_roots.value, &several),
-                several.is_empty(),
+                except(&layout.archive_roots.value, &with_several_roots),
+                with_several_roots.is_empty(),
             ),
             (
                 "media types",
@@ -339,8 +339,8 @@ impl ObservedBundle {
             certainty: bundle.certainty,
             observed: self.file.clone(),
         });
-        let inside = self.layout().into_iter().filter(|(_, _, agrees)| !agrees);
-        let inside = inside.map(|(subject, observed, _)| {
+        let layout = self.layout().into_iter().filter(|(_, _, agrees)| !agrees);
+        let layout = layout.map(|(subject, observed, _)| {
             let known = table().layout.of(subject);
             Contradiction {
                 subject,
@@ -349,15 +349,16 @@ impl ObservedBundle {
                 observed,
             }
         });
-        file.into_iter().chain(inside).collect()
+        file.into_iter().chain(layout).collect()
     }
 }
 
 impl Exception {
-    /// Returns the keys that a reader of the archive needs and that are missing.
+    /// Returns the exception if it decides how to read the archive.
     ///
     /// # Errors
-    /// When it is undecided how to read the archive.
+    ///
+    /// The exception has neither `skip` nor the key that a reader of the archive needs.
     pub fn decided(&self) -> Result<&Self, ObservationsError> {
         let needed = match self.problem.as_str() {
             NAME_PROBLEM if self.reference.is_none() => "reference",
@@ -375,11 +376,11 @@ impl Exception {
     }
 }
 
-/// An archive whose file name does not give repository and tag.
+/// The problem of an archive whose file name does not contain repository and tag.
 pub const NAME_PROBLEM: &str = "the file name does not give repository and tag";
-/// An archive whose `index.json` lists several roots.
+/// The problem of an archive whose `index.json` lists several roots.
 pub const ROOTS_PROBLEM: &str = "index.json lists several roots";
-/// A file that is called an archive and cannot be read as an OCI archive.
+/// The problem of a file with the name of an archive that is not an OCI archive.
 pub const ARCHIVE_PROBLEM: &str = "it is not an OCI archive";
 
 /// Returns the form of a checksum file's first line: `HASH`, `HASH  FILE`, `HASH *FILE` or
@@ -387,7 +388,7 @@ pub const ARCHIVE_PROBLEM: &str = "it is not an OCI archive";
 pub fn checksum_form(text: &str) -> &'static str {
     let line = text.trim_start_matches('\u{feff}').lines().next();
     let line = line.unwrap_or_default().trim_end();
-    let is_hash = |text: &str| text.len() == 64 && text.bytes().all(|it| it.is_ascii_hexdigit());
+    let is_hash = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
     match line.split_at_checked(64) {
         Some((hash, "")) if is_hash(hash) => "HASH",
         Some((hash, rest)) if is_hash(hash) && rest.starts_with(" *") => "HASH *FILE",
@@ -397,13 +398,10 @@ pub fn checksum_form(text: &str) -> &'static str {
     }
 }
 
-fn lists(page: &str, flag: &str) -> bool {
+/// Returns whether a help page contains a flag as a whole word.
+fn has_flag(page: &str, flag: &str) -> bool {
     page.split(|character: char| !(character.is_ascii_alphanumeric() || character == '-'))
         .any(|word| word == flag)
-}
-
-fn required(yes: bool) -> &'static str {
-    if yes { "required" } else { "not required" }
 }
 
 fn base_name(path: &str) -> &str {

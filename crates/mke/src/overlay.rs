@@ -1,8 +1,8 @@
 //! Facts of releases that a team adds to the table without building: `environments/releases.yaml`.
 //!
-//! A row of a release that the table has replaces some of its facts. A row of a new release begins
-//! with the patterns of the release before it, none of which is called documented any more. Faults,
-//! hashes and sources of upgrades are of one release and are not inherited.
+//! A row for a release of the table replaces some facts of that release. A row for a new release
+//! inherits the facts of the release before it, with a certainty of *inferred* at most. Faults,
+//! hashes and upgrade sources belong to one release and are not inherited.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use semver::Version;
 use serde::de::DeserializeOwned;
 
 use crate::Certainty;
-use crate::release::{address, core};
+use crate::release::{address, version_core};
 use crate::table::{self, BUILT_IN, Fault, Hashes, Row, Sourced, Table, Upgrades};
 
-/// The keys of the file.
+/// The keys at the top of the file.
 const KEYS: [&str; 2] = ["sources", "releases"];
 
 /// The keys of a row.
@@ -48,42 +48,44 @@ const UPGRADE_KEYS: [&str; 6] = [
 pub struct Overlay {
     /// The releases that the table does not have.
     pub added: Vec<Version>,
-    /// The releases of the table of which it replaces facts.
+    /// The releases of the table with replaced facts.
     pub changed: Vec<Version>,
-    /// What it says differently from a documented fact of the table.
+    /// The replaced facts that were documented.
     pub warnings: Vec<Problem>,
 }
 
-/// Adds the facts of a team's file to the table, for the rest of the process. Facts belong to the
-/// process, not to a call, so no function can be given the wrong ones. The first file counts.
+/// Adds the facts of a team's file to the table for the rest of the process. The table is global,
+/// so all functions use the same facts. Later calls have no effect.
 ///
 /// # Errors
-/// Everything that is wrong with the file. Then the table stays as it is.
+///
+/// All problems of the file. The table then stays unchanged.
 pub fn overlay(source: &Arc<Source>) -> Result<Overlay, Problems> {
     let (table, overlay) = overlaid(&BUILT_IN, source)?;
     table::replace(table);
     Ok(overlay)
 }
 
-/// Returns a table with what a file adds to it.
+/// Returns a copy of a table with the facts of a file.
 ///
 /// # Errors
-/// Everything that is wrong with the file.
+///
+/// All problems of the file.
 fn overlaid(base: &Table, source: &Arc<Source>) -> Result<(Table, Overlay), Problems> {
     let document = yaml::parse(Arc::clone(source)).map_err(|problem| Problems(vec![problem]))?;
-    let mut reading = Reading {
+    let mut reader = Reader {
         problems: Vec::new(),
         overlay: Overlay::default(),
         table: base.clone(),
     };
     if !document.is_null() {
-        reading.file(&document);
+        reader.read_file(&document);
     }
-    let Reading {
+    let Reader {
         mut problems,
         overlay,
         table,
-    } = reading;
+    } = reader;
     problems.sort_by_key(|problem| problem.span.start);
     match problems.is_empty() {
         true => Ok((table, overlay)),
@@ -91,19 +93,20 @@ fn overlaid(base: &Table, source: &Arc<Source>) -> Result<(Table, Overlay), Prob
     }
 }
 
-struct Reading {
+/// Reads a file into a copy of the table and collects its problems.
+struct Reader {
     problems: Vec<Problem>,
     overlay: Overlay,
     table: Table,
 }
 
-impl Reading {
-    fn file(&mut self, document: &Node) {
-        let Some(keys) = self.mapping(document, &KEYS) else {
+impl Reader {
+    fn read_file(&mut self, document: &Node) {
+        let Some(keys) = self.known_keys(document, &KEYS) else {
             return;
         };
         if let Some(sources) = keys.get("sources")
-            && let Some(named) = self.read::<BTreeMap<String, String>>(sources)
+            && let Some(named) = self.deserialize::<BTreeMap<String, String>>(sources)
         {
             for (name, address) in named {
                 if !address.starts_with("https://") {
@@ -124,24 +127,25 @@ impl Reading {
         let mut rows: Vec<(Version, &Node)> = rows
             .unwrap_or_default()
             .iter()
-            .filter_map(|row| Some((self.version(row, &mut known)?, row)))
+            .filter_map(|row| Some((self.read_version(row, &mut known)?, row)))
             .collect();
-        // Each begins with the release before it, which may be one of them.
+        // A row inherits from the release before it, which may be in this file too.
         rows.sort_by(|(one, _), (other, _)| one.cmp(other));
         for (version, row) in rows {
-            self.row(version, row);
+            self.read_row(version, row);
         }
     }
 
-    fn version(&mut self, row: &Node, known: &mut BTreeSet<Version>) -> Option<Version> {
-        let keys = self.mapping(row, &ROW_KEYS)?;
+    /// Returns the release of a row. `known` has the releases of the rows before it.
+    fn read_version(&mut self, row: &Node, known: &mut BTreeSet<Version>) -> Option<Version> {
+        let keys = self.known_keys(row, &ROW_KEYS)?;
         let Some(node) = keys.get("version") else {
             self.problem(row, "`version` is missing");
             return None;
         };
         let text = node.text().unwrap_or_default();
         let version = Version::parse(text.strip_prefix('v').unwrap_or(text)).ok();
-        let Some(version) = version.filter(|version| core(version) == *version) else {
+        let Some(version) = version.filter(|version| version_core(version) == *version) else {
             let rule = format!(
                 "{} is not a release; expected a version such as 4.2.2",
                 quote(text)
@@ -164,102 +168,96 @@ impl Reading {
         Some(version)
     }
 
-    fn row(&mut self, version: Version, node: &Node) {
+    /// Replaces the row of a release, or inserts a new one.
+    fn read_row(&mut self, version: Version, node: &Node) {
         let Some(keys) = node.as_mapping() else {
             return;
         };
-        let place = self
-            .table
-            .releases
-            .partition_point(|row| row.version < version);
-        let is_known = self
-            .table
-            .releases
-            .get(place)
-            .is_some_and(|row| row.version == version);
-        let mut row = match is_known {
-            true => self.table.releases[place].clone(),
-            false => following(&self.table.releases[place - 1], version.clone()),
+        let releases = &self.table.releases;
+        let found = releases.binary_search_by(|row| row.version.cmp(&version));
+        let mut row = match found {
+            Ok(index) => releases[index].clone(),
+            Err(index) => inherit(&releases[index - 1], version.clone()),
         };
-        self.fact(keys, "bundle", &mut row.bundle);
-        self.fact(keys, "checksum", &mut row.checksum);
-        self.fact(keys, "private-ca", &mut row.private_ca);
-        self.fact(
+        self.override_fact(keys, "bundle", &mut row.bundle);
+        self.override_fact(keys, "checksum", &mut row.checksum);
+        self.override_fact(keys, "private-ca", &mut row.private_ca);
+        self.override_fact(
             keys,
             "anonymous-pull-required",
             &mut row.anonymous_pull_required,
         );
-        self.fact(
+        self.override_fact(
             keys,
             "external-address-required",
             &mut row.external_address_required,
         );
-        self.optional(keys, "components", &mut row.components);
+        self.override_optional_fact(keys, "components", &mut row.components);
         if let Some(node) = keys.get("mkectl")
-            && let Some(hashes) = self.read::<Hashes>(node)
+            && let Some(hashes) = self.deserialize::<Hashes>(node)
         {
-            self.hashes(node, &row.mkectl, &hashes);
+            self.check_hashes(node, &row.mkectl, &hashes);
             row.mkectl.sha256.extend(hashes.sha256);
             (row.mkectl.certainty, row.mkectl.source) = (hashes.certainty, hashes.source);
         }
-        if let Some(node) = keys.get("upgrade")
-            && let Some(keys) = self.mapping(node, &UPGRADE_KEYS)
-        {
-            let upgrade = &mut row.upgrade;
-            self.fact(keys, "from", &mut upgrade.from);
-            if let Some(node) = keys.get("from")
-                && let Some(from) =
-                    (upgrade.from.value.iter().flatten()).find(|from| **from >= version)
-            {
-                let rule =
-                    format!("v{version} cannot be an upgrade of v{from}, which is not older");
-                self.problem(node, rule);
-            }
-            self.optional(keys, "rollback-backup", &mut upgrade.rollback_backup);
-            self.fact(keys, "archive", &mut upgrade.archive);
-            self.optional(keys, "monitoring-crds", &mut upgrade.monitoring_crds);
-            self.optional(
-                keys,
-                "gateway-node-ports-from",
-                &mut upgrade.gateway_node_ports_from,
-            );
-            if let Some(node) = keys.get("refused")
-                && let Some(refused) = self.read::<Option<String>>(node)
-            {
-                upgrade.refused = refused;
-            }
+        if let Some(node) = keys.get("upgrade") {
+            self.read_upgrade(node, &version, &mut row.upgrade);
         }
-        for node in keys
-            .get("faults")
-            .and_then(Node::as_sequence)
-            .unwrap_or_default()
-        {
-            if let Some(fault) = self.read::<Fault>(node) {
-                self.sources(node, &fault.source);
+        let faults = keys.get("faults").and_then(Node::as_sequence);
+        for node in faults.unwrap_or_default() {
+            if let Some(fault) = self.deserialize::<Fault>(node) {
+                self.check_sources(node, &fault.source);
                 row.faults.push(fault);
             }
         }
-        match is_known {
-            true => {
-                self.table.releases[place] = row;
+        match found {
+            Ok(index) => {
+                self.table.releases[index] = row;
                 self.overlay.changed.push(version);
             }
-            false => {
-                self.table.releases.insert(place, row);
+            Err(index) => {
+                self.table.releases.insert(index, row);
                 self.overlay.added.push(version);
             }
         }
     }
 
-    /// Replaces a fact that is written.
-    fn fact<T>(&mut self, keys: &Mapping, key: &str, fact: &mut Sourced<T>)
+    /// Replaces facts about upgrades to a release.
+    fn read_upgrade(&mut self, node: &Node, version: &Version, upgrade: &mut Upgrades) {
+        let Some(keys) = self.known_keys(node, &UPGRADE_KEYS) else {
+            return;
+        };
+        self.override_fact(keys, "from", &mut upgrade.from);
+        if let Some(node) = keys.get("from")
+            && let Some(from) = (upgrade.from.value.iter().flatten()).find(|from| *from >= version)
+        {
+            let rule = format!("v{version} cannot be an upgrade of v{from}, which is not older");
+            self.problem(node, rule);
+        }
+        self.override_optional_fact(keys, "rollback-backup", &mut upgrade.rollback_backup);
+        self.override_fact(keys, "archive", &mut upgrade.archive);
+        self.override_optional_fact(keys, "monitoring-crds", &mut upgrade.monitoring_crds);
+        self.override_optional_fact(
+            keys,
+            "gateway-node-ports-from",
+            &mut upgrade.gateway_node_ports_from,
+        );
+        if let Some(node) = keys.get("refused")
+            && let Some(refused) = self.deserialize::<Option<String>>(node)
+        {
+            upgrade.refused = refused;
+        }
+    }
+
+    /// Replaces a fact if the file contains it.
+    fn override_fact<T>(&mut self, keys: &Mapping, key: &str, fact: &mut Sourced<T>)
     where
         T: DeserializeOwned + PartialEq,
     {
         let Some(node) = keys.get(key) else {
             return;
         };
-        if let Some(new) = self.sourced::<T>(node) {
+        if let Some(new) = self.read_fact::<T>(node) {
             let differs = new.value != fact.value;
             if differs && fact.certainty == Certainty::Documented {
                 let rule = format!(
@@ -276,7 +274,8 @@ impl Reading {
         }
     }
 
-    fn optional<T: DeserializeOwned + PartialEq>(
+    /// Replaces or adds a fact if the file contains it.
+    fn override_optional_fact<T: DeserializeOwned + PartialEq>(
         &mut self,
         keys: &Mapping,
         key: &str,
@@ -284,21 +283,21 @@ impl Reading {
     ) {
         match (fact, keys.get(key)) {
             (_, None) => {}
-            (Some(fact), Some(_)) => self.fact(keys, key, fact),
-            (fact @ None, Some(node)) => *fact = self.sourced(node),
+            (Some(fact), Some(_)) => self.override_fact(keys, key, fact),
+            (fact @ None, Some(node)) => *fact = self.read_fact(node),
         }
     }
 
-    fn sourced<T: DeserializeOwned>(&mut self, node: &Node) -> Option<Sourced<T>> {
-        let fact = self.read::<Sourced<T>>(node)?;
-        self.sources(node, &fact.source);
+    fn read_fact<T: DeserializeOwned>(&mut self, node: &Node) -> Option<Sourced<T>> {
+        let fact = self.deserialize::<Sourced<T>>(node)?;
+        self.check_sources(node, &fact.source);
         Some(fact)
     }
 
-    /// A published hash is what keeps a download from being replaced. The file adds some and
-    /// changes none.
-    fn hashes(&mut self, node: &Node, known: &Hashes, hashes: &Hashes) {
-        self.sources(node, &hashes.source);
+    /// Checks that the file adds hashes but changes none: a published hash protects a download from
+    /// being replaced.
+    fn check_hashes(&mut self, node: &Node, known: &Hashes, hashes: &Hashes) {
+        self.check_sources(node, &hashes.source);
         let written = node.get("sha256");
         for (platform, hash) in &hashes.sha256 {
             let node = written
@@ -321,8 +320,8 @@ impl Reading {
         }
     }
 
-    /// Checks that sources have addresses.
-    fn sources(&mut self, node: &Node, names: &[String]) {
+    /// Checks that each source has an address.
+    fn check_sources(&mut self, node: &Node, names: &[String]) {
         let node = node.get("source").unwrap_or(node);
         if names.is_empty() {
             self.problem(node, "a fact needs a source");
@@ -340,8 +339,8 @@ impl Reading {
         }
     }
 
-    /// Returns a mapping, all keys of which are known.
-    fn mapping<'a>(&mut self, node: &'a Node, known: &[&'static str]) -> Option<&'a Mapping> {
+    /// Returns a node as a mapping and notes its unknown keys.
+    fn known_keys<'a>(&mut self, node: &'a Node, known: &[&'static str]) -> Option<&'a Mapping> {
         let Some(mapping) = node.as_mapping() else {
             self.problem(
                 node,
@@ -363,19 +362,15 @@ impl Reading {
         Some(mapping)
     }
 
-    /// Reads a value.
-    fn read<T: DeserializeOwned>(&mut self, node: &Node) -> Option<T> {
+    /// Deserializes a value.
+    fn deserialize<T: DeserializeOwned>(&mut self, node: &Node) -> Option<T> {
         match serde_yaml::from_str(&yaml::emit(node)) {
             Ok(value) => Some(value),
             Err(error) => {
-                let said = error.to_string();
-                // The place is that in a part of the file.
-                let said = said
-                    .split(" at line ")
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned();
-                self.problem(node, said);
+                let message = error.to_string();
+                // The line number counts from this value, not from the start of the file.
+                let message = message.split(" at line ").next().unwrap_or_default();
+                self.problem(node, message);
                 None
             }
         }
@@ -386,8 +381,8 @@ impl Reading {
     }
 }
 
-/// Returns what is taken for granted of a release by the one before it.
-fn following(before: &Row, version: Version) -> Row {
+/// Returns the row of a new release with the facts that it inherits from the release before it.
+fn inherit(before: &Row, version: Version) -> Row {
     let Row {
         bundle,
         checksum,
@@ -427,6 +422,7 @@ fn following(before: &Row, version: Version) -> Row {
     }
 }
 
+/// Returns an inherited fact, which is never documented.
 fn inherited<T>(fact: Sourced<T>) -> Sourced<T> {
     let certainty = match fact.certainty {
         Certainty::Documented => Certainty::Inferred,
@@ -448,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_release_begins_with_the_one_before_and_claims_less() {
+    fn a_new_release_inherits_facts_as_inferred() {
         let (table, overlay) = read(
             "releases:\n- version: v4.2.3\n- version: 4.2.2\n  upgrade:\n    from: { value: [4.2.1], certainty: documented, source: [\"https://docs.example.com/a\"] }\n",
         )
@@ -471,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn facts_of_a_known_release_are_replaced_and_contradictions_named() {
+    fn replacing_a_documented_fact_of_a_known_release_warns() {
         let (table, overlay) = read(
             "sources: { NOTES: https://docs.example.com/notes }\nreleases:\n- version: 4.2.1\n  anonymous-pull-required: { value: true, certainty: observed, source: [NOTES] }\n  \
              mkectl: { certainty: documented, source: [NOTES], sha256: { linux-x86_64: \
@@ -492,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_is_named_with_its_place() {
+    fn every_problem_is_reported_with_its_place() {
         let problems = read(
             "sorces: {}\nreleases:\n- version: 4.2.2\n  bundel: x\n  private-ca: { value: maybe, certainty: documented, source: [DOCS-421] }\n  \
              checksum: { value: null, certainty: inferred, source: [DOCS-422] }\n- version: 4.2.2\n- version: 4.0.9\n- version: latest\n- bundle: {}\n\
@@ -515,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upgrade_from_a_newer_release_and_a_source_that_is_no_address_are_wrong() {
+    fn upgrades_from_newer_releases_and_sources_without_https_are_refused() {
         let problems = read(
             "sources: { N: 'javascript:alert(1)' }\nreleases:\n- version: 4.2.2\n  upgrade:\n    from: { value: [4.2.1, 4.2.2], certainty: \
              inferred, source: [DOCS-421] }\n",

@@ -1,8 +1,8 @@
-//! What one release is called, where its parts are, and what it asks for.
+//! The facts of one release: the name of its bundle, its download URLs and its requirements.
 //!
-//! A release is a row of the table, and one code path serves them all. A version without a row is
-//! not refused: the vendor will release after this was built, and the patterns have held for a
-//! while.
+//! A release is a row of the table. A version without a row is accepted, because the vendor
+//! publishes releases after this program was built. It takes the patterns of the last row before
+//! it, which rarely change.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,22 +12,22 @@ pub use environment::keys::Certainty;
 use semver::{BuildMetadata, Prerelease, Version};
 use serde::Deserialize;
 
-use crate::observations::Observations;
-use crate::table::{Fault, Row, Since, Sourced, at, table};
+use crate::observations::{Observations, ObservedBundle};
+use crate::table::{Fault, Row, Since, Sourced, for_release, table};
 use crate::{migration, upgrade};
 
-/// One release of MKE 4k, or a version for which the newest release before it is used.
+/// A release of MKE 4k. A version without a row uses the newest row before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
     version: Version,
     row: &'static Row,
-    /// What people know better than the row.
+    /// The `facts` of an environment, which override the row.
     facts: Facts,
-    /// What was observed of the release.
+    /// The observations of `learn`, which override the row.
     observed: Option<Arc<Observations>>,
 }
 
-/// Why a version cannot be installed with this tool.
+/// The reasons that Airlock cannot install a version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReleaseError {
@@ -36,83 +36,83 @@ pub enum ReleaseError {
         "v{version} has no documented offline installation; the first release with one is v{oldest}"
     )]
     NoOfflineInstallation {
-        /// The version that was asked for.
+        /// The requested version.
         version: Version,
         /// The first release that can be installed offline.
         oldest: Version,
     },
 }
 
-/// Whether a release does something.
+/// Whether a release supports a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Support {
-    /// It does.
+    /// The release supports the feature.
     #[serde(rename = "supported")]
     Yes,
-    /// It does not.
+    /// The release does not support the feature.
     #[serde(rename = "unsupported")]
     No,
-    /// Sources differ or are silent.
+    /// The sources contradict each other or do not mention the feature.
     Unverified,
 }
 
-/// A `mkectl` to download.
+/// A download of `mkectl`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Download {
-    /// System and machine, as in `linux-x86_64`.
+    /// Operating system and architecture, such as `linux-x86_64`.
     pub platform: &'static str,
-    /// The address of a `.tar.gz` that holds the program `mkectl` at its root.
+    /// The URL of a `.tar.gz` with the program `mkectl` at its root.
     pub url: String,
-    /// The SHA-256 of the archive in hexadecimal, where the vendor has published one.
+    /// The SHA-256 of the archive in hexadecimal, if the vendor published one.
     pub sha256: Option<&'static str>,
 }
 
-/// Something that is known of a release, with where it is known from.
+/// A fact of a release, with its certainty and its sources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fact {
-    /// What it is about, such as `bundle`.
+    /// The subject, such as `bundle`.
     pub subject: &'static str,
-    /// What is known.
+    /// The fact itself, as text.
     pub value: String,
-    /// How well.
+    /// The certainty of the fact.
     pub certainty: Certainty,
-    /// The addresses of the documents that say so.
+    /// The addresses of its documents.
     pub sources: Vec<String>,
 }
 
-/// What a release needs of each machine of the cluster.
+/// The requirements of a release for each machine of the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NodeNeeds {
-    /// The operating systems that are known to work, each as ID and VERSION_ID of
-    /// `/etc/os-release`: `rhel 8.10`.
+pub struct NodeRequirements {
+    /// The supported operating systems, each as ID and VERSION_ID of `/etc/os-release`:
+    /// `rhel 8.10`.
     pub systems: &'static [String],
-    /// The least number of processors.
+    /// The minimum number of processors.
     pub processors: u64,
-    /// The least memory, in bytes.
+    /// The minimum memory, in bytes.
     pub memory: u64,
-    /// Whether k0s runs with version 2 of cgroups only.
+    /// Whether k0s requires cgroup v2.
     pub cgroup_2: bool,
     /// Whether the release runs under an enforcing SELinux.
     pub selinux: bool,
-    /// The least value of `fs.inotify.max_user_instances`.
+    /// The minimum value of `fs.inotify.max_user_instances`.
     pub inotify_instances: u64,
-    /// The least value of `fs.inotify.max_user_watches`.
+    /// The minimum value of `fs.inotify.max_user_watches`.
     pub inotify_watches: u64,
 }
 
 impl Release {
-    /// Returns what is known of a version.
+    /// Returns the release of a version.
     ///
-    /// A pre-release takes the facts of the release that it leads to, except for hashes, which are
-    /// those of one build. A version that is not in the table takes the patterns of the newest
-    /// release before it, and [`Release::warnings`] says so.
+    /// A pre-release takes the facts of its final release, except for hashes, which belong to one
+    /// build. A version without a row takes the patterns of the newest release before it, with a
+    /// warning in [`Release::warnings`].
     ///
     /// # Errors
     ///
-    /// For versions before the first that has an offline installation.
+    /// The version is older than the first release with an offline installation.
     pub fn of(version: &Version) -> Result<Self, ReleaseError> {
-        let wanted = core(version);
+        let wanted = version_core(version);
         match table().releases.iter().rfind(|row| row.version <= wanted) {
             Some(row) => Ok(Self {
                 version: version.clone(),
@@ -127,25 +127,24 @@ impl Release {
         }
     }
 
-    /// Returns the release with facts that the operator states, which override the table, and
-    /// without a warning that they are unverified. [`Release::facts`] still returns what the table
-    /// says.
+    /// Sets the `facts` of an environment. They override the table and remove the warnings that
+    /// these facts are unverified. [`Release::facts`] still returns the facts of the table.
     #[must_use]
-    pub fn with(self, facts: Facts) -> Self {
+    pub fn with_facts(self, facts: Facts) -> Self {
         Self { facts, ..self }
     }
 
-    /// Returns the release as it was observed: that counts more than the table, and less than what
-    /// an environment's `facts` say.
+    /// Sets the observations of the release. They override the table, and the `facts` of an
+    /// environment override them.
     #[must_use]
-    pub fn observed(self, observations: Observations) -> Self {
+    pub fn with_observations(self, observations: Observations) -> Self {
         Self {
             observed: Some(Arc::new(observations)),
             ..self
         }
     }
 
-    /// Returns what was observed of the release.
+    /// Returns the observations of the release.
     pub fn observations(&self) -> Option<&Observations> {
         self.observed.as_deref()
     }
@@ -155,14 +154,14 @@ impl Release {
         &self.version
     }
 
-    /// Returns whether the table has a row for this version, or for the release that this
-    /// pre-release leads to.
+    /// Returns whether the table has a row for this version, or for the final release of this
+    /// pre-release.
     pub fn is_known(&self) -> bool {
-        core(&self.version) == self.row.version
+        version_core(&self.version) == self.row.version
     }
 
-    /// Returns the file name of the bundle. `arch` is the vendor's word, `amd64`; v4.1.0 has one
-    /// bundle without it.
+    /// Returns the file name of the bundle. `arch` is the vendor's name, such as `amd64`. The
+    /// bundle of v4.1.0 has no architecture in its name.
     pub fn bundle_file(&self, arch: &str) -> String {
         match self.observed_bundle(arch) {
             Some(bundle) => bundle.file.clone(),
@@ -170,24 +169,24 @@ impl Release {
         }
     }
 
-    /// Returns the file name of the bundle by the table alone.
+    /// Returns the file name of the bundle according to the table, without observations.
     pub(crate) fn bundle_pattern(&self, arch: &str) -> String {
         self.fill(&self.row.bundle.value, arch)
     }
 
-    /// Returns the address of the bundle. It can be downloaded without credentials.
+    /// Returns the URL of the bundle, which needs no credentials.
     pub fn bundle_url(&self, arch: &str) -> String {
         self.fill(&table().bundle_url.value, arch)
     }
 
-    /// Returns the address of the bundle's checksum, a line in the format of `sha256sum`. v4.1.0
-    /// has none.
+    /// Returns the URL of the bundle's checksum file, which has one line in the format of
+    /// `sha256sum`. v4.1.0 has none.
     pub fn checksum_url(&self, arch: &str) -> Option<String> {
         let pattern = self.row.checksum.value.as_ref()?;
         Some(self.fill(pattern, arch))
     }
 
-    /// Returns the `mkectl` of this release for each platform that the vendor builds it for.
+    /// Returns the downloads of this release's `mkectl`, one for each platform of the vendor.
     pub fn mkectl(&self) -> Vec<Download> {
         PLATFORMS
             .iter()
@@ -208,8 +207,7 @@ impl Release {
             .collect()
     }
 
-    /// Returns whether nodes trust a registry whose certificate is of a private authority, given
-    /// with `caData`.
+    /// Returns whether nodes trust a registry with a certificate from the private CA in `caData`.
     pub fn private_ca(&self) -> Support {
         match self.facts.private_ca {
             Some(true) => Support::Yes,
@@ -218,22 +216,18 @@ impl Release {
         }
     }
 
-    /// Returns whether nodes pull without credentials only, so the registry must allow it.
+    /// Returns whether nodes can pull only without credentials. The registry must then allow
+    /// anonymous pulls.
     pub fn anonymous_pull_required(&self) -> bool {
-        let known = self.row.anonymous_pull_required.value;
-        let seen = self
-            .observations()
-            .and_then(Observations::anonymous_pull_required);
-        (self.facts.anonymous_pull.or(seen)).unwrap_or(known)
+        (self.facts.anonymous_pull)
+            .or_else(|| self.observed_anonymous_pull())
+            .unwrap_or(self.row.anonymous_pull_required.value)
     }
 
-    /// Returns how well [`Release::anonymous_pull_required`] is known without an environment's
+    /// Returns the certainty of [`Release::anonymous_pull_required`] without an environment's
     /// `facts`.
     pub(crate) fn anonymous_pull_certainty(&self) -> Certainty {
-        let seen = self
-            .observations()
-            .and_then(Observations::anonymous_pull_required);
-        match seen {
+        match self.observed_anonymous_pull() {
             Some(_) => Certainty::Observed,
             None => self.row.anonymous_pull_required.certainty,
         }
@@ -241,38 +235,35 @@ impl Release {
 
     /// Returns whether `spec.apiServer.externalAddress` must be set.
     pub fn external_address_required(&self) -> bool {
-        let known = self.row.external_address_required.value;
-        self.facts.external_address.unwrap_or(known)
+        (self.facts.external_address).unwrap_or(self.row.external_address_required.value)
     }
 
-    /// Returns what it needs of each machine.
-    pub fn node_needs(&self) -> NodeNeeds {
-        let (nodes, release) = (&table().nodes, &core(&self.version));
-        NodeNeeds {
-            systems: &at(&nodes.systems, release).value,
-            processors: at(&nodes.processors, release).value,
-            memory: at(&nodes.memory, release).value,
-            cgroup_2: at(&nodes.cgroup_2, release).value,
-            selinux: at(&nodes.selinux, release).value,
-            inotify_instances: at(&nodes.inotify_instances, release).value,
-            inotify_watches: at(&nodes.inotify_watches, release).value,
+    /// Returns the requirements for each machine of the cluster.
+    pub fn node_requirements(&self) -> NodeRequirements {
+        let (nodes, release) = (&table().nodes, &version_core(&self.version));
+        NodeRequirements {
+            systems: &for_release(&nodes.systems, release).value,
+            processors: for_release(&nodes.processors, release).value,
+            memory: for_release(&nodes.memory, release).value,
+            cgroup_2: for_release(&nodes.cgroup_2, release).value,
+            selinux: for_release(&nodes.selinux, release).value,
+            inotify_instances: for_release(&nodes.inotify_instances, release).value,
+            inotify_watches: for_release(&nodes.inotify_watches, release).value,
         }
     }
 
-    /// Returns about how many bytes its bundle has. The content takes as much again in the store,
-    /// and once more in the registry.
+    /// Returns the approximate size of the bundle in bytes. Its content takes the same space in the
+    /// store, and again in the registry.
     pub fn bundle_size(&self) -> u64 {
         table().bundle_size.value
     }
 
-    /// Returns what an operator should know before an installation: that the release is not in the
-    /// table, its known faults, and the facts that are unverified. Each is a fragment for one line,
-    /// without a final stop.
+    /// Returns the warnings before an installation: that the release has no row, its known issues,
+    /// and its unverified facts. Each is a fragment of one line, without a full stop.
     pub fn warnings(&self) -> Vec<String> {
         let version = &self.version;
         if !self.is_known() {
-            // Faults are of one release, and everything else about this one is a guess, as this
-            // line says.
+            // Known issues and certainties belong to the row of a different release.
             return vec![format!(
                 "v{version} is unknown to this version of Airlock; the names and rules of v{} are used",
                 self.row.version
@@ -286,27 +277,26 @@ impl Release {
                  pulling without. If you know the answer, write `facts: {{ anonymous-pull: required }}`, or `optional`"
             )
         });
-        // An unverified private CA matters only to those who have one; rendering warns them.
-        self.faults().into_iter().chain(unverified).collect()
+        // `render` warns of an unverified private CA, if the environment has one.
+        self.known_issues().into_iter().chain(unverified).collect()
     }
 
-    /// Returns those of the warnings that are known issues of the release: no file of a workspace
-    /// can fix them.
-    pub fn faults(&self) -> Vec<String> {
+    /// Returns the warnings about known issues of the release, which no file of a workspace can
+    /// fix.
+    pub fn known_issues(&self) -> Vec<String> {
         if !self.is_known() {
             return Vec::new();
         }
-        let faults = self.row.faults.iter();
         let warning = |fault: &Fault| format!("v{}: {}; {}", self.version, fault.what, fault.fix);
-        faults.map(warning).collect()
+        self.row.faults.iter().map(warning).collect()
     }
 
-    /// The row of the table that the answers come from.
+    /// Returns the row with the facts of this release.
     pub(crate) fn row(&self) -> &'static Row {
         self.row
     }
 
-    /// Returns everything in the table about this release, with its sources.
+    /// Returns all facts of the table about this release, overridden by its observations.
     pub fn facts(&self) -> Vec<Fact> {
         let row = self.row;
         let mkectl = match row.mkectl.sha256.len() {
@@ -358,29 +348,29 @@ impl Release {
                 .all()
                 .map(|(subject, known)| known.to_fact(subject, String::clone)),
         );
-        self.overlay(&mut facts);
+        self.override_with_observations(&mut facts);
         facts
     }
 
-    /// Puts what was observed in the place of what the table has.
-    fn overlay(&self, facts: &mut Vec<Fact>) {
+    /// Replaces facts of the table by observations.
+    fn override_with_observations(&self, facts: &mut Vec<Fact>) {
         let Some(observed) = self.observations() else {
             return;
         };
-        let mut seen: Vec<(&'static str, String)> = Vec::new();
+        let mut observations: Vec<(&'static str, String)> = Vec::new();
         for bundle in observed.bundles.values() {
-            seen.push(("bundle", bundle.file.clone()));
-            let inside = bundle.layout().into_iter();
-            seen.extend(inside.map(|(subject, value, _)| (subject, value)));
+            observations.push(("bundle", bundle.file.clone()));
+            let layout = bundle.layout().into_iter();
+            observations.extend(layout.map(|(subject, value, _)| (subject, value)));
         }
         if let Some(required) = observed.anonymous_pull_required() {
-            seen.push(("anonymous pull", required_or_not(required)));
+            observations.push(("anonymous pull", required_or_not(required)));
         }
         let source = format!("environments/facts/{}.yaml", observed.release);
-        let mut done = Vec::new();
-        for (subject, value) in seen {
-            // Two architectures: the first takes the row of the table, the other gets a row of its
-            // own.
+        let mut replaced = Vec::new();
+        for (subject, value) in observations {
+            // With two architectures, the first replaces the table's fact, and the second is
+            // appended.
             let row = facts.iter_mut().find(|fact| fact.subject == subject);
             let new = Fact {
                 subject,
@@ -388,51 +378,54 @@ impl Release {
                 certainty: Certainty::Observed,
                 sources: vec![source.clone()],
             };
-            match row.filter(|_| !done.contains(&subject)) {
+            match row.filter(|_| !replaced.contains(&subject)) {
                 Some(row) => *row = new,
                 None => facts.push(new),
             }
-            done.push(subject);
+            replaced.push(subject);
         }
     }
 
-    fn observed_bundle(&self, arch: &str) -> Option<&crate::observations::ObservedBundle> {
+    fn observed_anonymous_pull(&self) -> Option<bool> {
+        self.observations()?.anonymous_pull_required()
+    }
+
+    fn observed_bundle(&self, arch: &str) -> Option<&ObservedBundle> {
         self.observations()?.bundles.get(arch)
     }
 
     fn node_facts(&self) -> [Fact; 7] {
-        let (nodes, release) = (&table().nodes, &core(&self.version));
+        let (nodes, release) = (&table().nodes, &version_core(&self.version));
         let yes_or_no =
             |what: &str, yes: &bool| format!("{what}: {}", if *yes { "yes" } else { "no" });
         let at_least = |what: &str, least: &u64| format!("{what}: {least} or more");
         [
-            at(&nodes.systems, release)
+            for_release(&nodes.systems, release)
                 .to_fact(|systems| format!("operating systems: {}", systems.join(", "))),
-            at(&nodes.processors, release).to_fact(|least| at_least("processors", least)),
-            at(&nodes.memory, release)
+            for_release(&nodes.processors, release).to_fact(|least| at_least("processors", least)),
+            for_release(&nodes.memory, release)
                 .to_fact(|least| format!("memory: {} or more", gigabytes(*least))),
-            at(&nodes.cgroup_2, release).to_fact(|yes| yes_or_no("requires cgroup v2", yes)),
-            at(&nodes.selinux, release).to_fact(|yes| yes_or_no("SELinux may be enforcing", yes)),
-            at(&nodes.inotify_instances, release)
+            for_release(&nodes.cgroup_2, release)
+                .to_fact(|yes| yes_or_no("requires cgroup v2", yes)),
+            for_release(&nodes.selinux, release)
+                .to_fact(|yes| yes_or_no("SELinux may be enforcing", yes)),
+            for_release(&nodes.inotify_instances, release)
                 .to_fact(|least| at_least("fs.inotify.max_user_instances", least)),
-            at(&nodes.inotify_watches, release)
+            for_release(&nodes.inotify_watches, release)
                 .to_fact(|least| at_least("fs.inotify.max_user_watches", least)),
         ]
     }
 
     fn fill(&self, pattern: &str, arch: &str) -> String {
-        // The file first: its own pattern has the other two in it.
-        let with_file = match pattern.contains("{file}") {
-            true => pattern.replace("{file}", &self.row.bundle.value),
-            false => pattern.to_owned(),
-        };
-        with_file
+        // `{file}` first: the name of the bundle contains the other two placeholders.
+        pattern
+            .replace("{file}", &self.row.bundle.value)
             .replace("{version}", &format!("v{}", self.version))
             .replace("{arch}", arch)
     }
 }
 
-/// Returns the table, oldest release first.
+/// Returns the releases of the table, the oldest first.
 pub fn releases() -> Vec<Release> {
     table()
         .releases
@@ -446,8 +439,7 @@ pub fn releases() -> Vec<Release> {
         .collect()
 }
 
-/// The platforms that the vendor builds `mkectl` for: our name, and the two parts of the file's
-/// name.
+/// The platforms of `mkectl`: Airlock's name, and the `{system}` and `{machine}` of the download.
 const PLATFORMS: &[(&str, &str, &str)] = &[
     ("linux-x86_64", "linux", "x86_64"),
     ("darwin-x86_64", "darwin", "x86_64"),
@@ -484,7 +476,7 @@ pub(crate) fn fact(
     }
 }
 
-/// Returns the addresses behind short names of documents.
+/// Returns the addresses of documents by their short names.
 pub(crate) fn sources(names: &[String]) -> Vec<String> {
     let addresses = names.iter();
     addresses
@@ -492,8 +484,8 @@ pub(crate) fn sources(names: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// Returns the address of a document: that of its name, that of a name and what follows it after a
-/// slash, or the address itself.
+/// Returns the address of a document. `name` is a short name, a short name followed by a slash and
+/// a path, or an address.
 pub(crate) fn address(sources: &BTreeMap<String, String>, name: &str) -> Option<String> {
     if let Some(address) = sources.get(name) {
         return Some(address.clone());
@@ -505,12 +497,12 @@ pub(crate) fn address(sources: &BTreeMap<String, String>, name: &str) -> Option<
     Some(format!("{}/{path}", sources.get(name)?))
 }
 
-fn required_or_not(required: bool) -> String {
+pub(crate) fn required_or_not(required: bool) -> String {
     if required { "required" } else { "not required" }.to_owned()
 }
 
-/// Returns the release that a pre-release leads to; a release is its own.
-pub(crate) fn core(version: &Version) -> Version {
+/// Returns the version without pre-release and build metadata: the final release of a pre-release.
+pub(crate) fn version_core(version: &Version) -> Version {
     Version {
         pre: Prerelease::EMPTY,
         build: BuildMetadata::EMPTY,

@@ -1,4 +1,4 @@
-//! `mke4.yaml` from an environment: what the tool decides first, then `config` as people wrote it.
+//! Renders the `mke4.yaml` of an environment: the managed keys, then the unchanged `config`.
 
 use std::sync::Arc;
 
@@ -8,40 +8,40 @@ use secrecy::SecretString;
 
 use crate::notes::Notes;
 use crate::{
-    Certainty, RegistryUrls, Release, Support, airgap, check, hosts, inventory, managed_keys,
+    Certainty, RegistryUrls, Release, Support, airgap, config_keys, hosts, inventory, managed_keys,
     network,
 };
 
-/// An `mke4.yaml` and what its reader should know.
+/// A rendered `mke4.yaml` and its warnings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
     /// The file's text.
     pub text: String,
-    /// What is unverified about the release or missing in the environment, a fragment each.
+    /// The warnings about the release and the environment, a fragment each.
     pub warnings: Vec<String>,
 }
 
-/// An `mke4.yaml` with the values of its references, for `mkectl` alone.
+/// A rendered `mke4.yaml` with the values of its references. Only `mkectl` may read it.
 #[derive(Debug)]
 pub struct Resolved {
     /// The file's text.
     pub text: SecretString,
-    /// The values in it that are secret.
+    /// The secret values in the text.
     pub secrets: Vec<SecretString>,
 }
 
-/// What the cluster pulls with a secret (`credentialsSecretName`: CHILDREG, APPLY-421) and not
-/// anonymously. Each of the two registries has its own.
+/// Which of the two registries has a pull secret (`credentialsSecretName`: CHILDREG, APPLY-421).
+/// Without one, the cluster pulls anonymously.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PullSecrets {
-    /// Whether images are, which nodes pull.
+    /// Whether the image registry has one.
     pub images: bool,
-    /// Whether charts are.
+    /// Whether the chart registry has one.
     pub charts: bool,
 }
 
 impl PullSecrets {
-    /// Reports what an environment's cluster pulls with a secret.
+    /// Returns which registries of an environment have a pull secret.
     pub fn of(environment: &Environment) -> Self {
         let has = |registry: &str| {
             let path = ["registries", registry, "credentialsSecretName"];
@@ -56,30 +56,26 @@ impl PullSecrets {
         }
     }
 
-    /// Returns whether anything is pulled with a secret.
+    /// Returns whether at least one registry has a pull secret.
     pub fn any(self) -> bool {
         self.images || self.charts
     }
 
-    /// Returns whether nothing is pulled without.
+    /// Returns whether both registries have a pull secret.
     pub fn all(self) -> bool {
         self.images && self.charts
     }
 }
 
-/// The keys around `spec`, which people paste along with it.
-const AROUND_SPEC: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
-
 /// Returns the `mke4.yaml` of an environment.
 ///
-/// `config` holds the keys of `MkeConfig.spec`. They keep their order and their spelling; only
-/// `version`, `airgap` and `registries`, which come first, are completed by what the environment
-/// says elsewhere. The result depends on nothing but the arguments.
+/// `config` contains the keys of `MkeConfig.spec`, which keep their order and spelling. The managed
+/// keys `version`, `airgap` and `registries` come first. The result depends on the arguments only.
 ///
 /// # Errors
 ///
-/// Every place where `config` contradicts what the tool decides, or where a known key cannot be
-/// right.
+/// All problems of `config`: contradictions of managed keys, and known keys with values that are
+/// not valid.
 pub fn render(
     environment: &Environment,
     registry: RegistryUrls<'_>,
@@ -92,20 +88,20 @@ pub fn render(
     })
 }
 
-/// Returns the `mke4.yaml` of an environment with values in the place of its references.
+/// Returns the `mke4.yaml` of an environment with the values of its references.
 ///
-/// `read` returns the value of one, or what keeps it from being read: a lower-case fragment.
+/// `read` returns the value of a reference, or an error as a lower-case fragment.
 ///
 /// # Errors
 ///
-/// Those of [`render`], and every reference without a value.
+/// The errors of [`render`], and all references without a value.
 pub fn resolve(
     environment: &Environment,
     registry: RegistryUrls<'_>,
     release: &Release,
     read: &dyn Fn(&Reference) -> Result<SecretString, String>,
 ) -> Result<Resolved, Problems> {
-    // What is checked, and so may be repeated in a message, are the references, not their values.
+    // The checks run before the references are resolved, so messages cannot contain the values.
     let (document, _) = document(environment, registry, release)?;
     let (document, secrets) = environment::resolve_references(document, read)?;
     Ok(Resolved {
@@ -114,19 +110,19 @@ pub fn resolve(
     })
 }
 
-/// Returns what the file says, and what its reader should know.
+/// Returns the document of an environment with its references, and the warnings.
 fn document(
     environment: &Environment,
     registry: RegistryUrls<'_>,
     release: &Release,
 ) -> Result<(Node, Vec<String>), Problems> {
-    let release = &release.clone().with(environment.facts);
+    let release = &release.clone().with_facts(environment.facts);
     let mut notes = Notes::new(environment);
     notes.warnings.extend(release.warnings());
     let empty = Mapping::new();
     let config = environment.config.as_mapping().unwrap_or(&empty);
     let config = &inventory::with_hosts(environment, config, &mut notes);
-    refuse_around_spec(config, &mut notes);
+    refuse_document_keys(config, &mut notes);
     let machines = config.get("hosts").and_then(Node::as_sequence);
     let machines = machines.unwrap_or_default();
     hosts::check(machines, &mut notes);
@@ -134,7 +130,7 @@ fn document(
     check_registry(config, registry, release, &environment.facts, &mut notes);
     airgap::check(environment, config, &mut notes);
     network::check(config, machines, release, &mut notes);
-    check::check(config, release, &mut notes);
+    config_keys::check(config, release, &mut notes);
 
     let version = format!("v{}", release.version());
     let mut spec = Mapping::new();
@@ -161,9 +157,9 @@ fn document(
     } = notes;
     if !problems.is_empty() {
         problems.extend(near_misses);
-        let mut problems = in_order(problems, environment);
-        secrets.mask(&mut problems.0);
-        return Err(problems);
+        sort_and_dedup(&mut problems, environment);
+        secrets.mask(&mut problems);
+        return Err(Problems(problems));
     }
     let document = Node::mapping([
         ("apiVersion", Node::string("mke.mirantis.com/v1alpha1")),
@@ -172,7 +168,7 @@ fn document(
             "metadata",
             Node::mapping([
                 ("name", Node::string("mke")),
-                // With any other namespace the installation fails.
+                // The installation fails in any other namespace.
                 ("namespace", Node::string("mke")),
             ]),
         ),
@@ -182,28 +178,24 @@ fn document(
 }
 
 fn text(environment: &Environment, document: &Node) -> String {
-    format!("{}\n{}", first_line(environment), yaml::emit(document))
+    format!("{}\n{}", header(environment), yaml::emit(document))
 }
 
-/// Sorts problems in the order of the files, which is the order in which they are fixed. Of several
-/// with one value, the first that was noted stays: the rules that know most about a value come
-/// before those of its type.
-fn in_order(mut problems: Vec<Problem>, environment: &Environment) -> Problems {
+/// Sorts problems by file and place. Of several problems at the same place, the first stays: the
+/// specific rules run before the check of types.
+fn sort_and_dedup(problems: &mut Vec<Problem>, environment: &Environment) {
     let file = |problem: &Problem| {
-        let files = &environment.files;
-        files
-            .iter()
-            .position(|file| file.path == problem.source.path)
+        let mut files = environment.files.iter();
+        files.position(|file| file.path == problem.source.path)
     };
     problems.sort_by_key(|problem| (file(problem), problem.span.start));
     problems.dedup_by(|later, first| {
         later.span == first.span && later.source.path == first.source.path
     });
-    Problems(problems)
 }
 
-/// Returns the comment that keeps people from changing the result.
-fn first_line(environment: &Environment) -> String {
+/// Returns a comment that names the file to edit instead of the rendered one.
+fn header(environment: &Environment) -> String {
     let name = &environment.name;
     let file = match environment.files.first() {
         Some(file) => file.path.to_string(),
@@ -212,12 +204,12 @@ fn first_line(environment: &Environment) -> String {
     format!("# Written by `render {name}`. To change it, change {file}.")
 }
 
-/// What the vendor says of child clusters (DOCS-SRC, configuration/MKE 4k child
-/// clusters/airgap-options.md), up to 4.2.1.
+/// The vendor's statement about child clusters (DOCS-SRC, configuration/MKE 4k child
+/// clusters/airgap-options.md), which holds up to 4.2.1.
 pub(crate) const CHILD_CLUSTERS: &str =
     "\"Currently, offline installation is not supported for child clusters\", says the vendor";
 
-fn refuse_around_spec(config: &Mapping, notes: &mut Notes) {
+fn refuse_document_keys(config: &Mapping, notes: &mut Notes) {
     if let Some(kind) = config
         .get("kind")
         .filter(|kind| kind.text() == Some("MkeChildConfig"))
@@ -230,7 +222,7 @@ fn refuse_around_spec(config: &Mapping, notes: &mut Notes) {
             problem.with_help("describe the management cluster; child clusters are made in it"),
         );
     }
-    for name in AROUND_SPEC {
+    for name in managed_keys::DOCUMENT_KEYS {
         if let Some((key, _)) = config.pair(name) {
             notes.problems.push(
                 Problem::at(key, format!("`{name}` does not belong in `config`")).with_help(
@@ -266,12 +258,12 @@ fn check_external_address(
             let is_documented = release.is_known()
                 && release.row().external_address_required.certainty == Certainty::Documented
                 || environment.facts.external_address.is_some();
-            let way_out = match is_documented {
+            let override_hint = match is_documented {
                 true => "",
                 false => "; to override this, write `facts: { external-address: optional }`",
             };
             match environment.files.first() {
-                // Of an unknown release the rule is a guess.
+                // For an unknown release the rule is assumed, so it is only a warning.
                 Some(file) if release.is_known() => notes.problems.push(Problem {
                     source: Arc::clone(file),
                     span: config
@@ -280,11 +272,11 @@ fn check_external_address(
                         .map_or(0..0, |(key, _)| key.span.clone()),
                     rule,
                     help: Some(format!(
-                        "write the address of the load balancer, or of the only controller{way_out}"
+                        "write the address of the load balancer, or of the only controller{override_hint}"
                     )),
                     is_warning: false,
                 }),
-                _ => notes.warnings.push(format!("{rule}{way_out}")),
+                _ => notes.warnings.push(format!("{rule}{override_hint}")),
             }
         }
         _ => {}
@@ -306,12 +298,12 @@ fn check_registry(
                 let fact = &release.row().private_ca;
                 let is_certain = fact.certainty == Certainty::Documented
                     || facts.private_ca.is_some();
-                let way_out = match is_certain {
+                let override_hint = match is_certain {
                     true => "",
                     false => "; to override this, write `facts: { private-ca: supported }`",
                 };
                 notes.warnings.push(format!(
-                    "v{version} does not support a registry with a certificate from a private CA{way_out}"
+                    "v{version} does not support a registry with a certificate from a private CA{override_hint}"
                 ));
             }
             Support::Unverified => notes.warnings.push(format!(
@@ -334,12 +326,12 @@ fn check_registry(
                 release.anonymous_pull_certainty(),
                 Certainty::Documented | Certainty::Observed
             );
-        let way_out = match is_documented || facts.anonymous_pull.is_some() {
+        let override_hint = match is_documented || facts.anonymous_pull.is_some() {
             true => "",
             false => "; to override this, write `facts: { anonymous-pull: optional }`",
         };
         notes.warnings.push(format!(
-            "`credentialsSecretName` is set, but v{version} is expected to pull without credentials only{way_out}"
+            "`credentialsSecretName` is set, but v{version} is expected to pull without credentials only{override_hint}"
         ));
     }
 }

@@ -1,85 +1,84 @@
-//! Whether the vendor supports the way from one release to another, and what has to be known for
-//! it.
+//! Upgrade paths between releases of MKE 4k: which ones the vendor supports, and what they require.
 //!
-//! The vendor lists the sources of each target on a page of its own (DOCS-SRC, UPG-412, UPG-415),
-//! and not every release is a target. What is on no page is allowed with a warning; what
-//! contradicts one is refused with the vendor's reason.
+//! The vendor lists the source releases of each target on a separate page (DOCS-SRC, UPG-412,
+//! UPG-415), and not every release is a target. A path to a target without a known list is allowed
+//! with a warning. A path that contradicts a list is refused.
 
 use environment::{Environment, Problem};
 use semver::Version;
 
-use crate::release::{core, fact, sources};
+use crate::release::{fact, sources, version_core};
 use crate::table::{MonitoringCrds, Row};
 use crate::{Certainty, Fact, Release};
 
-/// A way from one release to another that the vendor supports, or that nothing is known against.
+/// An upgrade path that the vendor supports or that is unverified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upgrade {
-    /// How well it is known that the vendor supports it.
+    /// The certainty that the vendor supports the path.
     pub certainty: Certainty,
-    /// The documents that say so, or that are silent.
+    /// The addresses of the documents about the path.
     pub sources: Vec<String>,
-    /// The chart whose CRDs the vendor suggests to apply first (MONCRD).
+    /// The chart with the CRDs that the vendor suggests to apply first (MONCRD).
     pub monitoring_crds: Option<&'static MonitoringCrds>,
-    /// Whether `--gateway-http-node-port` and `--gateway-https-node-port` have to be given
+    /// Whether the path requires `--gateway-http-node-port` and `--gateway-https-node-port`
     /// (UPG-415, LB-420).
     pub needs_gateway_node_ports: bool,
-    /// What is unverified about it, a fragment each.
+    /// The unverified facts about the path, a fragment each.
     pub warnings: Vec<String>,
 }
 
-/// Why there is no way from one release to another.
+/// The reasons that a release cannot be upgraded to a different one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpgradeError {
-    /// It is the same release.
+    /// Both releases are the same.
     #[error("v{version} is already installed")]
     Same {
         /// The release.
         version: Version,
     },
-    /// The target is the older one. No page of the vendor has a way back but to restore a backup.
+    /// The target is older. The vendor documents restoring a backup as the only way back.
     #[error("v{to} is older than v{from}; only a backup restores an older release")]
     Downgrade {
         /// The present release.
         from: Version,
-        /// What is wanted.
+        /// The target release.
         to: Version,
     },
     /// The vendor supports no upgrade to the target.
     #[error("v{to} is not an upgrade target: {reason} ({})", sources.join(", "))]
     NotATarget {
-        /// What is wanted.
+        /// The target release.
         to: Version,
-        /// What the vendor says.
+        /// The vendor's reason.
         reason: &'static str,
-        /// Where it says so.
+        /// The addresses of the vendor's documents.
         sources: Vec<String>,
     },
-    /// The vendor lists the sources of the target, and this one is not among them.
+    /// The vendor does not list the release as a source.
     #[error("v{from} cannot be upgraded to v{to}; supported source versions: {listed} ({})", sources.join(", "))]
     NotASource {
         /// The present release.
         from: Version,
-        /// What is wanted.
+        /// The target release.
         to: Version,
-        /// The sources that are listed.
+        /// The supported source releases.
         listed: String,
-        /// Where they are.
+        /// The addresses of the vendor's documents.
         sources: Vec<String>,
     },
 }
 
 impl Release {
-    /// Returns what is known of the upgrade to this release from a different release of MKE 4k.
+    /// Returns the upgrade path from a release of MKE 4k to this release.
     ///
-    /// Of a release that is not in the table nothing is known, so every way to it from an older one
-    /// is allowed and warned of. The vendor lists releases only: a pre-release of a listed source
-    /// is warned of, too.
+    /// A path to a release without a row is allowed with a warning if `from` is older. The vendor
+    /// lists final releases only, so a pre-release of a listed source is allowed with a warning,
+    /// too.
     ///
     /// # Errors
     ///
-    /// The vendor does not support it.
+    /// The vendor does not support the path.
     pub fn upgrade_from(&self, from: &Version) -> Result<Upgrade, UpgradeError> {
         let to = self.version();
         match from.cmp_precedence(to) {
@@ -121,7 +120,7 @@ impl Release {
             None => warnings.push(format!(
                 "it is unverified whether the vendor supports the upgrade from v{from} to v{to}: its list of sources is unknown"
             )),
-            Some(listed) if !listed.contains(&core(from)) => {
+            Some(listed) if !listed.contains(&version_core(from)) => {
                 return Err(UpgradeError::NotASource {
                     from: from.clone(),
                     to: to.clone(),
@@ -146,7 +145,7 @@ impl Release {
                 .gateway_node_ports_from
                 .as_ref()
                 .is_some_and(|known| {
-                    let is_needed = known.value.contains(&core(from));
+                    let is_needed = known.value.contains(&version_core(from));
                     if is_needed && known.certainty != Certainty::Documented {
                         warnings.push(format!(
                             "it is expected, not documented, that the upgrade from v{from} to v{to} needs the gateway's node ports"
@@ -156,7 +155,7 @@ impl Release {
                 });
         let monitoring_crds = (facts.monitoring_crds.as_ref())
             .map(|known| &known.value)
-            .filter(|crds| crds.from.matches(&core(from)));
+            .filter(|crds| crds.from.matches(&version_core(from)));
         Ok(Upgrade {
             certainty,
             sources: sources(&facts.from.source),
@@ -168,36 +167,35 @@ impl Release {
 }
 
 impl Release {
-    /// Returns whether the mkectl of this release writes an archive of its cluster to a local file.
-    /// It is assumed of a release that is not in the table.
-    pub fn writes_archive(&self) -> bool {
+    /// Returns whether the mkectl of this release can write a backup archive to a local file. A
+    /// release without a row is assumed to do so.
+    pub fn can_write_archive(&self) -> bool {
         !self.is_known() || self.row().upgrade.archive.value.is_some()
     }
 }
 
 impl Upgrade {
-    /// Returns the gateway's node ports of an environment, for HTTP and HTTPS, where this way asks
-    /// for them.
+    /// Returns the gateway's node ports of an environment, for HTTP and HTTPS, if this path
+    /// requires them.
     ///
     /// # Errors
     ///
-    /// It asks for them, and `gatewayMKEIngress.nodePorts` does not have both.
+    /// The path requires them, but `gatewayMKEIngress.nodePorts` does not set both.
     pub fn gateway_node_ports(
         &self,
         environment: &Environment,
     ) -> Result<Option<(u16, u16)>, Problem> {
-        match self.needs_gateway_node_ports {
-            true => gateway_node_ports(environment).map(Some),
-            false => Ok(None),
-        }
+        (self.needs_gateway_node_ports)
+            .then(|| gateway_node_ports(environment))
+            .transpose()
     }
 }
 
-/// Returns the gateway's node ports of an environment, for HTTP and HTTPS, which it must have.
+/// Returns the required node ports of an environment's gateway, for HTTP and HTTPS.
 ///
 /// # Errors
 ///
-/// `gatewayMKEIngress.nodePorts` does not have both.
+/// `gatewayMKEIngress.nodePorts` does not set both.
 pub(crate) fn gateway_node_ports(environment: &Environment) -> Result<(u16, u16), Problem> {
     let config = &environment.config;
     let port = |name: &str| -> Option<u16> {
@@ -216,7 +214,7 @@ pub(crate) fn gateway_node_ports(environment: &Environment) -> Result<(u16, u16)
         )
 }
 
-/// Returns what the table says about a release as the target of an upgrade.
+/// Returns the facts of the table about upgrades to a release, and about its backups.
 pub(crate) fn facts(row: &'static Row) -> Vec<Fact> {
     let upgrade = &row.upgrade;
     let from = match (&upgrade.refused, &upgrade.from.value) {

@@ -1,29 +1,29 @@
-//! Validates an `mke4.yaml`: reads it as MKE would, and returns what is wrong with it.
+//! Validates an `mke4.yaml`: reads it as MKE would, and returns its problems.
 //!
-//! It reads the text by `serde_yaml` and knows nothing of how it was rendered. A fault of the
-//! renderer therefore cannot hide itself. The rehearsal's `mkectl` does nothing else.
+//! This module parses the text with `serde_yaml`, not with the renderer's YAML library, so it
+//! detects faults of the renderer. The stand-in for `mkectl` of a rehearsal uses it.
 
 use semver::Version;
 use serde_yaml::Value;
 
 use crate::{Machine, Release, hosts};
 
-/// What an `mke4.yaml` asks for.
+/// The values of a valid `mke4.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Validated {
     /// The release to install.
     pub version: Version,
-    /// Where images are pulled from, without scheme.
+    /// The registry of images, without scheme.
     pub image_registry: String,
-    /// The certificate authority of that registry, in PEM, if it is a private one.
+    /// The private CA of the image registry, in PEM.
     pub image_ca: Option<String>,
-    /// Where charts are pulled from, with `oci://`.
+    /// The registry of charts, with `oci://`.
     pub chart_registry: String,
-    /// The certificate authority of that registry, in PEM, if it is a private one.
+    /// The private CA of the chart registry, in PEM.
     pub chart_ca: Option<String>,
-    /// Where clients find the cluster, if it is given.
+    /// The address of the cluster for clients.
     pub external_address: Option<String>,
-    /// The machines, in their order.
+    /// The machines, in the order of the file.
     pub hosts: Vec<Machine>,
 }
 
@@ -31,7 +31,7 @@ pub struct Validated {
 ///
 /// # Errors
 ///
-/// Everything that is wrong with it, a fragment each, in the order of the file's usual layout.
+/// All problems, a fragment each, in the usual order of the file.
 pub fn validate(text: &str) -> Result<Validated, Vec<String>> {
     let document: Value = match serde_yaml::from_str(text) {
         Ok(document) => document,
@@ -59,7 +59,7 @@ pub fn validate(text: &str) -> Result<Validated, Vec<String>> {
 
     match (version, image_registry, chart_registry) {
         (Some(version), Some(image_registry), Some(chart_registry))
-            if validator.wrong.is_empty() =>
+            if validator.problems.is_empty() =>
         {
             Ok(Validated {
                 version,
@@ -71,26 +71,26 @@ pub fn validate(text: &str) -> Result<Validated, Vec<String>> {
                 hosts,
             })
         }
-        _ => Err(validator.wrong),
+        _ => Err(validator.problems),
     }
 }
 
-/// A document that is being read, and what is wrong with it.
+/// Reads values of a document and collects its problems.
 pub(crate) struct Validator<'a> {
     document: &'a Value,
-    pub(crate) wrong: Vec<String>,
+    pub(crate) problems: Vec<String>,
 }
 
 impl<'a> Validator<'a> {
     pub(crate) fn new(document: &'a Value) -> Self {
         Self {
             document,
-            wrong: Vec::new(),
+            problems: Vec::new(),
         }
     }
 
-    fn note(&mut self, wrong: impl Into<String>) {
-        self.wrong.push(wrong.into());
+    fn note(&mut self, problem: impl Into<String>) {
+        self.problems.push(problem.into());
     }
 
     /// Returns the value at a path of keys with dots between them.
@@ -100,7 +100,7 @@ impl<'a> Validator<'a> {
             .filter(|value| !value.is_null())
     }
 
-    /// Returns the string at a path, and notes when there is none.
+    /// Returns the string at a path. Notes a missing or empty one.
     fn string(&mut self, path: &str) -> Option<&'a str> {
         match self.value(path) {
             Some(Value::String(text)) if !text.is_empty() => Some(text),
@@ -138,14 +138,14 @@ impl<'a> Validator<'a> {
         version
     }
 
-    /// Returns the certificate authority of a registry.
+    /// Returns the `caData` of a registry.
     pub(crate) fn ca(&self, name: &str) -> Option<String> {
         let pem = self.value(&format!("spec.registries.{name}.caData"))?;
         pem.as_str().map(str::to_owned)
     }
 
-    /// Returns the address of a registry, which begins with `scheme` and has nothing to do with any
-    /// other.
+    /// Returns the `url` of a registry, and notes its problems. The URL must begin with `scheme`,
+    /// followed by a host.
     pub(crate) fn registry(&mut self, name: &str, scheme: &str) -> Option<String> {
         let path = format!("spec.registries.{name}");
         if self.value(&format!("{path}.URL")).is_some() {
@@ -204,10 +204,10 @@ impl<'a> Validator<'a> {
                 return Vec::new();
             }
         };
-        let (mut read, mut is_controlled) = (Vec::new(), false);
+        let (mut read, mut has_controller) = (Vec::new(), false);
         for (index, host) in hosts.iter().enumerate() {
             let path = format!("spec.hosts[{index}]");
-            let notes = self.wrong.len();
+            let notes = self.problems.len();
             let mut text = |keys: &[&str]| {
                 let value = keys.iter().try_fold(host, |value, key| value.get(*key));
                 let text = value.and_then(Value::as_str).unwrap_or_default();
@@ -227,16 +227,16 @@ impl<'a> Validator<'a> {
                     "`{path}.role` is `{role}`, which is not a valid role"
                 ));
             }
-            is_controlled |= hosts::is_controller(role);
+            has_controller |= hosts::is_controller(role);
             match serde_yaml::from_value(host.clone()) {
                 Ok(host) => read.push(host),
-                Err(error) if self.wrong.len() == notes => {
+                Err(error) if self.problems.len() == notes => {
                     self.note(format!("`{path}` is not a host: {error}"));
                 }
                 Err(_) => {}
             }
         }
-        if !is_controlled {
+        if !has_controller {
             self.note("no host in `spec.hosts` is a controller");
         }
         read
@@ -276,7 +276,7 @@ spec:
 ";
 
     #[test]
-    fn a_good_file_is_read() {
+    fn a_valid_file_is_read() {
         let validated = validate(GOOD).unwrap();
         assert_eq!(validated.version.to_string(), "4.2.0");
         assert_eq!(validated.image_registry, "registry.example.com:5000/mke");
@@ -296,7 +296,7 @@ spec:
     }
 
     #[test]
-    fn each_rule_has_its_own_words() {
+    fn each_rule_has_its_own_message() {
         for (old, new, expected) in [
             (
                 "mke.mirantis.com/v1alpha1",
@@ -407,9 +407,9 @@ spec:
 
     #[test]
     fn every_problem_is_reported_together() {
-        let wrong = validate("spec: {registries: {imageRegistry: {URL: a/}}}").unwrap_err();
+        let problems = validate("spec: {registries: {imageRegistry: {URL: a/}}}").unwrap_err();
         assert_eq!(
-            wrong,
+            problems,
             [
                 "`apiVersion` is missing",
                 "`kind` is missing",

@@ -1,15 +1,13 @@
-//! The vendor's registry, from which bundles are made: its names become those of a private
-//! registry.
+//! The names of images and charts in the vendor's registry and in bundles.
 
-/// What comes before the names of images and charts in the vendor's registry, and is left out in a
-/// bundle (LAB).
+/// The prefixes of names in the vendor's registry. Names in bundles do not have them (LAB).
 const PREFIXES: [&str; 2] = [
     "registry.mirantis.com/mke/",
     "registry.mirantis.com/k0rdent-enterprise/",
 ];
 
-/// Returns the name that an image or a chart of the vendor's registry has in a bundle:
-/// `calico/node:v3.30.200`. `None` if the reference is to another registry.
+/// Returns the name in a bundle of an image or a chart of the vendor's registry, such as
+/// `calico/node:v3.30.200`. `None` if the reference is to a different registry.
 pub fn vendor_name(reference: &str) -> Option<&str> {
     let reference = reference.strip_prefix("oci://").unwrap_or(reference);
     PREFIXES
@@ -17,14 +15,13 @@ pub fn vendor_name(reference: &str) -> Option<&str> {
         .find_map(|prefix| reference.strip_prefix(prefix))
 }
 
-/// Returns whether a registry, with or without a path, is the vendor's own, which has each family
-/// of names below a path of its own.
-pub fn is_vendors(registry: &str) -> bool {
+/// Returns whether a registry, with or without a path, is the vendor's.
+pub fn is_vendor_registry(registry: &str) -> bool {
     let registry = format!("{registry}/");
     PREFIXES.iter().any(|prefix| prefix.starts_with(&registry))
 }
 
-/// Returns what the names of the vendor's registry begin with, in words.
+/// Returns a text that lists the prefixes of the vendor's registry.
 pub fn vendor_prefixes() -> String {
     PREFIXES.map(|prefix| format!("`{prefix}`")).join(" or ")
 }
@@ -34,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_families_lose_their_prefix_and_others_are_none() {
+    fn only_names_of_the_vendors_registry_lose_their_prefix() {
         for (reference, name) in [
             (
                 "registry.mirantis.com/mke/calico/node:v1",
@@ -49,8 +46,8 @@ mod tests {
         ] {
             assert_eq!(vendor_name(reference), name);
         }
-        assert!(is_vendors("registry.mirantis.com/mke"));
-        assert!(is_vendors("registry.mirantis.com"));
-        assert!(!is_vendors("registry.example.com/mke"));
+        assert!(is_vendor_registry("registry.mirantis.com/mke"));
+        assert!(is_vendor_registry("registry.mirantis.com"));
+        assert!(!is_vendor_registry("registry.example.com/mke"));
     }
 }

@@ -1,5 +1,5 @@
-//! The keys whose value a cluster keeps permanently. Which keys these are, and by which rule, is in
-//! the table of releases.
+//! The keys whose value a cluster keeps permanently. `releases.yaml` lists them with the vendor's
+//! rules.
 
 use std::collections::BTreeMap;
 
@@ -11,48 +11,44 @@ use crate::keys::default_of;
 use crate::notes::{self, Rule};
 use crate::table::{WriteOnce, table};
 
-/// What a cluster was installed with.
+/// The write-once values that a cluster was installed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Installed<'a> {
-    /// Where its nodes pull from: host, port and path.
+    /// The registry that its nodes pull from: host, port and path.
     pub registry: &'a str,
     /// Its `apiServer.externalAddress`, if that was set.
     pub external_address: Option<&'a str>,
-    /// The values of the other keys that it keeps, as [`kept_values`] returned them; nothing if
-    /// that is not known.
-    pub kept: Option<&'a BTreeMap<String, String>>,
+    /// The values of the other write-once keys, as [`write_once_values`] returned them. `None` if
+    /// they are unknown.
+    pub write_once: Option<&'a BTreeMap<String, String>>,
 }
 
-/// Returns the values of the keys that a cluster keeps permanently, by path. The registry and the
-/// external address, which have rules of their own, are not among them; neither is what is not
-/// written.
-pub fn kept_values(environment: &Environment) -> BTreeMap<String, String> {
-    kept_values_of(&environment.config)
+/// Returns the values of an environment's write-once keys, by path. Unset keys are left out, and so
+/// are the registry and the external address, which [`refuse_changes`] compares separately.
+pub fn write_once_values(environment: &Environment) -> BTreeMap<String, String> {
+    write_once_values_of(&environment.config)
 }
 
-/// Returns the same values of a configuration's `spec`, such as that of the live configuration.
-pub fn kept_values_of(spec: &Node) -> BTreeMap<String, String> {
-    let values = others().filter_map(|kept| {
-        let values: Vec<String> = nodes(spec, &parts(&kept.key))
+/// Returns the same values from a `spec`, such as that of the live configuration.
+pub fn write_once_values_of(spec: &Node) -> BTreeMap<String, String> {
+    let values = generic_keys().filter_map(|WriteOnce { key, .. }| {
+        let values: Vec<String> = nodes(spec, &parts(key))
             .into_iter()
-            .map(shown)
+            .map(value_text)
             .collect();
-        (!values.is_empty()).then(|| (kept.key.clone(), values.join(", ")))
+        (!values.is_empty()).then(|| (key.clone(), values.join(", ")))
     });
     values.collect()
 }
 
-fn others() -> impl Iterator<Item = &'static WriteOnce> {
-    let kept = table().write_once.iter();
-    kept.filter(|kept| {
-        !matches!(
-            kept.key.as_str(),
-            "registries" | "apiServer.externalAddress"
-        )
-    })
+/// Returns the write-once keys without the registry and the external address.
+fn generic_keys() -> impl Iterator<Item = &'static WriteOnce> {
+    let special = ["registries", "apiServer.externalAddress"];
+    let keys = table().write_once.iter();
+    keys.filter(move |write_once| !special.contains(&write_once.key.as_str()))
 }
 
-/// Returns what stands at a path, once for each item of a list that is not switched off.
+/// Returns the nodes at a path: one for each enabled item of the lists in the path.
 fn nodes<'a>(node: &'a Node, path: &[(&str, bool)]) -> Vec<&'a Node> {
     let Some(((name, is_list), rest)) = path.split_first() else {
         return vec![node];
@@ -71,15 +67,16 @@ fn nodes<'a>(node: &'a Node, path: &[(&str, bool)]) -> Vec<&'a Node> {
         .collect()
 }
 
-/// Returns a value on one line. For a long one, only its presence counts.
-fn shown(node: &Node) -> String {
+/// Returns a value on one line. All values with several lines have the same text: only their
+/// presence is compared.
+fn value_text(node: &Node) -> String {
     match node.text() {
         Some(text) if text.contains('\n') => "(given)".to_owned(),
         _ => yaml::emit(node).trim_end().to_owned(),
     }
 }
 
-/// Returns `apiServer.externalAddress`, if an environment sets it.
+/// Returns the `apiServer.externalAddress` of an environment.
 pub fn external_address(environment: &Environment) -> Option<String> {
     environment
         .config
@@ -89,8 +86,8 @@ pub fn external_address(environment: &Environment) -> Option<String> {
         .map(|address| yaml::emit(address).trim_end().to_owned())
 }
 
-/// Returns the port at which clients reach the cluster: that of `apiServer.externalAddress`, 443
-/// where it has none.
+/// Returns the port of `apiServer.externalAddress`, at which clients reach the cluster. The default
+/// is 443.
 pub fn external_port(environment: &Environment) -> u16 {
     let address = external_address(environment).unwrap_or_default();
     let port = address
@@ -99,7 +96,7 @@ pub fn external_port(environment: &Environment) -> u16 {
     port.and_then(|(_, port)| port.parse().ok()).unwrap_or(443)
 }
 
-/// Returns every place where an environment would change what its cluster keeps permanently.
+/// Returns a problem for each write-once value that an environment would change.
 pub fn refuse_changes(environment: &Environment, installed: Installed<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let registry = environment.registry.image_url();
@@ -136,24 +133,25 @@ pub fn refuse_changes(environment: &Environment, installed: Installed<'_>) -> Ve
             )),
         );
     }
-    let Some(installed) = installed.kept else {
+    let Some(installed) = installed.write_once else {
         return problems;
     };
     if notes::accepts(environment, Rule::WriteOnce) {
         return problems;
     }
-    let now = kept_values(environment);
-    for kept in others() {
-        let value = |values: &BTreeMap<String, String>| {
-            let written = values.get(&kept.key).cloned();
-            written.or_else(|| default_of(&kept.key).map(str::to_owned))
+    let current = write_once_values(environment);
+    for WriteOnce { key, rule, .. } in generic_keys() {
+        let value = |values: &BTreeMap<String, String>| -> Option<String> {
+            let default = || default_of(key).map(str::to_owned);
+            values.get(key).cloned().or_else(default)
         };
-        let (before, now) = (value(installed), value(&now));
+        let (before, now) = (value(installed), value(&current));
         if before == now {
             continue;
         }
-        let words = |value: Option<String>| value.unwrap_or_else(|| "nothing".to_owned());
-        let path = parts(&kept.key);
+        let before = before.as_deref().unwrap_or("nothing");
+        let now = now.as_deref().unwrap_or("nothing");
+        let path = parts(key);
         let node = (0..path.len()).rev().find_map(|length| {
             let found = nodes(&environment.config, &path[..=length]);
             found.into_iter().next()
@@ -162,17 +160,12 @@ pub fn refuse_changes(environment: &Environment, installed: Installed<'_>) -> Ve
             Problem::at(
                 node.unwrap_or(&environment.merged),
                 format!(
-                    "the cluster of {} was installed with `{}`: {}, but the environment has {}",
-                    environment.name,
-                    kept.key,
-                    words(before.clone()),
-                    words(now)
+                    "the cluster of {} was installed with `{key}`: {before}, but the environment has {now}",
+                    environment.name
                 ),
             )
             .with_help(format!(
-                "set it back to {}. The vendor: \"{}\". If the cluster was changed with the vendor's help, write `accept: [{}]`",
-                words(before),
-                kept.rule,
+                "set it back to {before}. The vendor: \"{rule}\". If the cluster was changed with the vendor's help, write `accept: [{}]`",
                 notes::name(Rule::WriteOnce)
             )),
         );
@@ -180,7 +173,8 @@ pub fn refuse_changes(environment: &Environment, installed: Installed<'_>) -> Ve
     problems
 }
 
-/// Returns the value that makes the registry another one.
+/// Returns the node that changes the registry: the project if the address is still the same, else
+/// the address.
 fn registry_node<'a>(environment: &'a Environment, installed: &str) -> &'a Node {
     let registry = environment.merged.get("registry");
     let below = |key: &str| registry.and_then(|registry| registry.get(key));
@@ -197,11 +191,13 @@ fn registry_node<'a>(environment: &'a Environment, installed: &str) -> &'a Node 
 
 /// Returns the vendor's rule for a key.
 fn rule(key: &str) -> &'static str {
-    let kept = table().write_once.iter().find(|kept| kept.key == key);
-    kept.map_or("", |kept| &kept.rule)
+    let mut keys = table().write_once.iter();
+    keys.find(|write_once| write_once.key == key)
+        .map_or("", |write_once| &write_once.rule)
 }
 
-/// Returns the key below which the external address is missing, or the nearest one around it.
+/// Returns the key to report a missing external address at: `apiServer`, or the nearest key around
+/// it.
 fn api_server(environment: &Environment) -> &Node {
     let config = environment
         .merged
@@ -226,13 +222,13 @@ mod tests {
         \x20   - {provider: kuberouter, enabled: false, extraConfig: {cidrV4: 10.1.0.0/16}}\n";
 
     fn refused(before: &str, now: &str) -> String {
-        let kept = kept_values(&environment(before));
+        let values = write_once_values(&environment(before));
         let environment = environment(now);
         let registry = environment.registry.image_url();
         let installed = Installed {
             registry: &registry,
             external_address: None,
-            kept: Some(&kept),
+            write_once: Some(&values),
         };
         let problems = refuse_changes(&environment, installed);
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -241,13 +237,13 @@ mod tests {
 
     /// Items 15 and 17: each key of the table, not only the registry and the address.
     #[test]
-    fn what_a_cluster_keeps_is_compared_with_what_it_was_installed_with() {
+    fn changes_of_write_once_values_are_refused() {
         let before = format!("{HOSTS}{NETWORK}");
         assert_eq!(refused(&before, &before), "");
         insta::assert_snapshot!(refused(&before, &before.replace("10.0.0.0/16", "10.2.0.0/16")), @r#"
         environments/prod/environment.yaml:8:63: the cluster of prod was installed with `network.providers[].extraConfig.cidrV4`: 10.0.0.0/16, but the environment has 10.2.0.0/16; set it back to 10.0.0.0/16. The vendor: "Contact Mirantis Support if you need to modify it once your cluster has been deployed". If the cluster was changed with the vendor's help, write `accept: [write-once]`
         "#);
-        // What is switched off may change, and a default equals its value.
+        // Disabled items may change, and an unset key equals its default.
         assert_eq!(
             refused(&before, &before.replace("10.1.0.0/16", "10.3.0.0/16")),
             ""
@@ -276,11 +272,11 @@ mod tests {
             folder.contains("`k8sProviderSpecs.dataDir`: /var/lib/k0s"),
             "{folder}"
         );
-        let values = before.replace(
+        let changed = before.replace(
             "cidrV4: 10.0.0.0/16",
             "cidrV4: 10.0.0.0/16, values.yaml: \"a\\nb\"",
         );
-        let values = refused(&before, &values);
+        let values = refused(&before, &changed);
         assert!(
             values.contains(r#""values.yaml"`: nothing, but the environment has (given)"#),
             "{values}"
@@ -288,8 +284,8 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_the_vendor_helped_with_can_be_accepted() {
-        let kept = kept_values(&environment(HOSTS));
+    fn a_change_of_a_write_once_value_can_be_accepted() {
+        let values = write_once_values(&environment(HOSTS));
         let mut environment =
             environment(&format!("{HOSTS}network: {{serviceCIDR: 10.200.0.0/16}}\n"));
         environment.accept.push(Node::string("write-once"));
@@ -297,7 +293,7 @@ mod tests {
         let installed = Installed {
             registry: &registry,
             external_address: None,
-            kept: Some(&kept),
+            write_once: Some(&values),
         };
         assert_eq!(refuse_changes(&environment, installed), []);
     }

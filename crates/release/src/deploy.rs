@@ -381,7 +381,7 @@ fn receipt_of_success(
         (Some(applied), None) if !applied.is_fully_applied => String::new(),
         _ => plan.config.digest.clone(),
     };
-    let mut kept = mke::kept_values(&plan.environment);
+    let mut kept = mke::write_once_values(&plan.environment);
     if let Some(applied) = &deployed.applied
         && let Some(mut live) = applied.kept.clone()
     {

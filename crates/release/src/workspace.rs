@@ -133,7 +133,7 @@ impl Workspace {
     pub fn release(&self, release: &semver::Version) -> Result<mke::Release, crate::Error> {
         let known = mke::Release::of(release)?;
         Ok(match self.observations(release)? {
-            Some(observations) => known.observed(observations),
+            Some(observations) => known.with_observations(observations),
             None => known,
         })
     }

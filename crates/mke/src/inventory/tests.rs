@@ -1,4 +1,4 @@
-//! Hosts that come from a table, and what is said of a table that is wrong.
+//! Tests of inventories: the hosts that they become, and their problems.
 
 use camino::Utf8Path;
 use environment::Environment;
@@ -11,7 +11,7 @@ use crate::{render, resolve};
 const HEAD: &str =
     "release: v4.1.5\nregistry: { address: 'registry.example.com:5000', project: mke }\n";
 
-/// Loads an environment of these files, the first of which is its own.
+/// Loads an environment with these files.
 fn load(files: &[(&str, &str)]) -> Result<Environment, environment::Error> {
     let folder = TempDir::new().unwrap();
     let root = Utf8Path::from_path(folder.path()).unwrap();
@@ -46,7 +46,7 @@ fn rendered(environment: &str, inventory: &str) -> String {
 }
 
 #[test]
-fn a_table_becomes_hosts_with_those_of_the_configuration_over_them() {
+fn hosts_of_config_override_the_machines_of_a_csv_inventory() {
     let environment = "\
 inventory:
   file: hosts.csv
@@ -101,7 +101,7 @@ address, role, user, zone, port
 }
 
 #[test]
-fn a_list_of_maps_is_a_table_too() {
+fn a_yaml_inventory_is_a_list_of_mappings() {
     let environment = "inventory: hosts.yaml\nconfig: { tracking: { enabled: false } }\n";
     let table = "- { address: 10.0.0.1, role: controller+worker, user: '1000', keyPath: key, hostname: one, zone: \"a\" }\n";
     insta::assert_snapshot!(rendered(environment, table), @"
@@ -119,7 +119,7 @@ fn a_list_of_maps_is_a_table_too() {
 }
 
 #[test]
-fn what_is_wrong_with_a_table_is_shown_in_the_table() {
+fn problems_of_an_inventory_are_reported_in_its_file() {
     let csv = "inventory: hosts.csv\nconfig: { tracking: { enabled: false } }\n";
     insta::assert_snapshot!(rendered(csv, "\
 address,role,user,keypath,rack
@@ -165,7 +165,7 @@ address,role,user,keypath,rack
 }
 
 #[test]
-fn references_stay_references_in_what_is_committed() {
+fn references_are_kept_by_render_and_replaced_by_resolve() {
     let environment = load(&[(
         "environment.yaml",
         &format!(

@@ -1,4 +1,4 @@
-//! What observations say, and what they change.
+//! Tests of reading observations, and of their effect on the facts of a release.
 
 use semver::Version;
 
@@ -49,7 +49,7 @@ fn observed() -> Observations {
 }
 
 #[test]
-fn what_is_written_is_read_back_and_anything_else_refused() {
+fn only_the_written_format_is_read_back() {
     let text = observed().to_yaml();
     assert_eq!(Observations::parse(&text, &RELEASE).unwrap(), observed());
     let refused = |text: &str, part: &str| {
@@ -72,10 +72,10 @@ fn what_is_written_is_read_back_and_anything_else_refused() {
 }
 
 #[test]
-fn what_was_observed_takes_the_place_of_the_table() {
+fn observations_override_the_table_and_facts_override_them() {
     let release = Release::of(&RELEASE).unwrap();
     assert!(release.anonymous_pull_required());
-    let release = release.observed(observed());
+    let release = release.with_observations(observed());
     assert_eq!(release.bundle_file("amd64"), "mke-4.2.0.tgz");
     assert_eq!(
         release.bundle_file("arm64"),
@@ -95,12 +95,12 @@ fn what_was_observed_takes_the_place_of_the_table() {
         assert_eq!(certainty(subject), Certainty::Observed, "{subject}");
     }
     assert_ne!(certainty("private CA"), Certainty::Observed);
-    // People know better than what was seen.
+    // An environment's `facts` override observations.
     let facts = environment::Facts {
         anonymous_pull: Some(true),
         ..environment::Facts::default()
     };
-    assert!(release.with(facts).anonymous_pull_required());
+    assert!(release.with_facts(facts).anonymous_pull_required());
 }
 
 #[test]
@@ -108,10 +108,10 @@ fn contradictions_name_both_sides() {
     let mut observed = observed();
     let subjects = |observed: &Observations| -> Vec<&str> {
         let found = observed.contradictions();
-        for one in &found {
-            assert_ne!(one.known, one.observed, "{}", one.subject);
+        for found in &found {
+            assert_ne!(found.known, found.observed, "{}", found.subject);
         }
-        found.into_iter().map(|one| one.subject).collect()
+        found.into_iter().map(|found| found.subject).collect()
     };
     assert_eq!(
         subjects(&observed),
@@ -133,10 +133,13 @@ fn contradictions_name_both_sides() {
 }
 
 #[test]
-fn another_hash_of_mkectl_is_a_contradiction() {
+fn a_different_hash_of_mkectl_is_a_contradiction() {
     let known = releases()
         .into_iter()
-        .find(|release| release.mkectl().iter().any(|one| one.sha256.is_some()))
+        .find(|release| {
+            let downloads = release.mkectl();
+            downloads.iter().any(|download| download.sha256.is_some())
+        })
         .unwrap();
     let observed = Observations {
         release: format!("v{}", known.version()),
@@ -151,7 +154,7 @@ fn another_hash_of_mkectl_is_a_contradiction() {
 }
 
 #[test]
-fn an_exception_is_decided_by_what_it_lacks_or_by_skip() {
+fn an_exception_needs_the_missing_key_or_skip() {
     let exception = |problem: &str| Exception {
         archive: "a.tar".to_owned(),
         problem: problem.to_owned(),
@@ -172,7 +175,7 @@ fn an_exception_is_decided_by_what_it_lacks_or_by_skip() {
 }
 
 #[test]
-fn the_form_of_a_checksum_file_follows_from_its_first_line() {
+fn checksum_form_depends_on_the_first_line() {
     let hash = "0f".repeat(32);
     for (text, form) in [
         (hash.clone(), "HASH"),

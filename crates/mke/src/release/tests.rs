@@ -1,4 +1,4 @@
-//! The table, row by row.
+//! Tests of the facts of each release.
 
 use super::*;
 
@@ -34,14 +34,14 @@ fn the_table_is_complete_and_in_order() {
     }
 }
 
-/// Items 8, 11 to 16 and 18: no fact without a certainty (the reading requires it) and a source
-/// that fits it.
+/// Items 8, 11 to 16 and 18: each fact has a certainty (deserializing requires one) and sources
+/// that fit it.
 #[test]
 fn every_fact_has_a_certainty_and_sources_that_fit_it() {
     use crate::table::BUILT_IN;
     use crate::table::tests::assert_sourced;
 
-    // Read as it is, so a fact which `facts()` forgets is found as well.
+    // Walks the YAML itself, because `facts()` may omit a fact.
     let table: serde_yaml::Value = serde_yaml::from_str(include_str!("../releases.yaml")).unwrap();
     fn walk(path: &str, value: &serde_yaml::Value, count: &mut usize) {
         if let Some(sources) = value.get("source") {
@@ -91,7 +91,7 @@ fn every_fact_has_a_certainty_and_sources_that_fit_it() {
 }
 
 #[test]
-fn bundles_are_named_as_each_release_names_them() {
+fn each_release_has_its_own_name_of_bundles() {
     for (version, arch, file, has_checksum) in [
         ("4.1.0", "amd64", "mke_bundle_v4.1.0.tar.gz", false),
         ("4.1.1", "amd64", "mke_bundle_v4.1.1_amd64.tar.gz", true),
@@ -130,7 +130,7 @@ fn bundles_are_named_as_each_release_names_them() {
 }
 
 #[test]
-fn mkectl_is_known_by_its_hash_only_for_the_very_release() {
+fn only_the_exact_release_has_hashes_of_mkectl() {
     let downloads = release("4.1.5").mkectl();
     assert_eq!(
         downloads[0],
@@ -157,7 +157,7 @@ fn mkectl_is_known_by_its_hash_only_for_the_very_release() {
 }
 
 #[test]
-fn registries_are_asked_for_what_each_release_needs() {
+fn each_release_has_its_own_requirements_for_registries() {
     for (version, private_ca, anonymous, external_address) in [
         ("4.1.0", Support::No, true, false),
         ("4.1.1", Support::Yes, true, false),
@@ -192,7 +192,7 @@ fn releases_without_an_offline_installation_are_refused() {
 }
 
 #[test]
-fn warnings_name_faults_and_what_is_unverified() {
+fn warnings_name_known_issues_and_unknown_releases() {
     let warnings = |version| release(version).warnings();
     for version in ["4.1.0", "4.1.1", "4.1.5", "4.1.5-demo", "4.2.0"] {
         assert_eq!(warnings(version), [""; 0], "{version}");
@@ -220,11 +220,11 @@ fn warnings_name_faults_and_what_is_unverified() {
     }
 }
 
-/// Item 21: systems, and what else machines need, by release; item 29: a pre-release needs what its
-/// release needs.
+/// Item 21: operating systems and other requirements by release. Item 29: a pre-release has the
+/// requirements of its release.
 #[test]
-fn machines_need_what_each_release_needs() {
-    for (version, system, fits, cgroup_2, selinux) in [
+fn each_release_has_its_own_requirements_for_machines() {
+    for (version, system, is_supported, cgroup_2, selinux) in [
         ("4.1.0", "ubuntu 20.04", true, false, false),
         ("4.1.1", "ubuntu 20.04", false, false, false),
         ("4.1.1", "rhel 8.10", true, false, false),
@@ -234,15 +234,15 @@ fn machines_need_what_each_release_needs() {
         ("4.2.1-rc.3", "rhel 9.6", true, true, true),
         ("5.0.0", "rhel 9.6", true, true, true),
     ] {
-        let needs = release(version).node_needs();
-        let has = needs.systems.iter().any(|one| one == system);
-        assert_eq!(has, fits, "{version} {system}");
+        let required = release(version).node_requirements();
+        let is_listed = required.systems.iter().any(|listed| listed == system);
+        assert_eq!(is_listed, is_supported, "{version} {system}");
         assert_eq!(
-            (needs.cgroup_2, needs.selinux),
+            (required.cgroup_2, required.selinux),
             (cgroup_2, selinux),
             "{version}"
         );
-        assert_eq!((needs.processors, needs.memory), (8, 32_000_000_000));
+        assert_eq!((required.processors, required.memory), (8, 32_000_000_000));
     }
     assert_eq!(release("4.1.5").bundle_size(), 22_000_000_000);
 }

@@ -1,4 +1,4 @@
-//! Environments and the files that become of them.
+//! Tests of rendering environments.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub(crate) fn environment(config: &str) -> Environment {
         _ => yaml::parse(Arc::clone(&source)).unwrap(),
     };
     let registry = "registry: { address: 'registry.example.com:5000', project: mke }";
-    // None of them has a licence.
+    // The environments have no licence.
     let text = format!("release: v4.1.5\naccept: [telemetry]\n{registry}\n");
     let folder = tempfile::tempdir().unwrap();
     let root = camino::Utf8Path::from_path(folder.path()).unwrap();
@@ -70,7 +70,7 @@ fn problems(config: &str, urls: RegistryUrls<'_>) -> String {
 }
 
 #[test]
-fn a_whole_environment() {
+fn a_whole_environment_is_rendered() {
     let config = "\
 apiServer:
   externalAddress: mke.prod.example.com
@@ -219,7 +219,7 @@ empty: {map: {}, list: []}
 }
 
 #[test]
-fn the_order_and_spelling_of_people_survive() {
+fn the_order_and_spelling_of_config_are_kept() {
     let text = rendered(&format!(
         "zebra: 0x1F\n{HOSTS}apple: 1.10\nversion: v4.1.5\nmango: on\n"
     ));
@@ -251,7 +251,7 @@ fn rendering_twice_gives_the_same_bytes() {
 }
 
 #[test]
-fn what_contradicts_the_tool_is_refused_in_place() {
+fn contradictions_of_managed_keys_are_refused_in_place() {
     let config = "\
 version: v4.1.4
 airgap:
@@ -292,7 +292,7 @@ hosts:
 }
 
 #[test]
-fn what_says_the_same_as_the_tool_is_accepted() {
+fn managed_keys_with_the_same_value_are_accepted() {
     let pem = PEM.trim_end().replace('\n', "\n        ");
     let config = format!(
         "{HOSTS}airgap: {{enabled: true}}\nregistries:\n  imageRegistry:\n    URL: {}\n    caData: |-\n        {pem}\n",
@@ -346,7 +346,7 @@ apiServer:
 }
 
 #[test]
-fn what_a_release_may_not_support_is_a_warning() {
+fn features_that_a_release_may_not_support_are_warned_of() {
     let credentials =
         format!("{HOSTS}registries: {{imageRegistry: {{credentialsSecretName: pull}}}}\n");
     for (version, urls, config, expected) in [
@@ -383,7 +383,7 @@ fn what_a_release_may_not_support_is_a_warning() {
     }
 }
 
-/// Values as people may write them below a key that the tool does not know.
+/// Returns values that operators may write below an unknown key.
 fn value() -> impl Strategy<Value = serde_yaml::Value> {
     let hard = prop::sample::select(vec![
         "on",
@@ -435,9 +435,9 @@ fn value() -> impl Strategy<Value = serde_yaml::Value> {
 
 proptest! {
     #[test]
-    fn any_value_that_is_passed_on_arrives_equal(value in value()) {
-        // As JSON, since serde_yaml breaks lines at U+2028, which YAML 1.2 reads as a part of the
-        // text.
+    fn any_value_below_an_unknown_key_stays_equal(value in value()) {
+        // JSON, because serde_yaml breaks lines at U+2028, which YAML 1.2 reads as part of the
+        // string.
         let written = serde_json::to_string(&value).unwrap();
         let text = rendered(&format!("{HOSTS}passed-on: {written}\n"));
         let read: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();

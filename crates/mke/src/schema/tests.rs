@@ -1,4 +1,4 @@
-//! The schema that is committed, and what an editor says with it.
+//! Tests of the schema and the reference page, and of the files that they are committed in.
 
 use boon::{Compiler, Draft, Schemas};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -9,8 +9,8 @@ fn environments() -> Utf8PathBuf {
     Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("../../environments")
 }
 
-/// Returns what the schema says against a text.
-fn faults(text: &str) -> Option<String> {
+/// Returns the errors of a text according to the schema.
+fn schema_errors(text: &str) -> Option<String> {
     let mut compiler = Compiler::new();
     compiler.set_default_draft(Draft::V7);
     compiler
@@ -24,7 +24,7 @@ fn faults(text: &str) -> Option<String> {
 }
 
 #[test]
-fn the_committed_schema_is_the_one_that_is_made() {
+fn the_committed_schema_is_up_to_date() {
     let path = environments().join("environment.schema.json");
     assert!(
         std::fs::read_to_string(&path).unwrap_or_default() == schema(),
@@ -33,7 +33,7 @@ fn the_committed_schema_is_the_one_that_is_made() {
 }
 
 #[test]
-fn the_committed_page_is_the_one_that_is_made() {
+fn the_committed_page_is_up_to_date() {
     let path = environments().join("../docs/environment.md");
     assert!(
         std::fs::read_to_string(&path).unwrap_or_default() == reference(),
@@ -42,7 +42,7 @@ fn the_committed_page_is_the_one_that_is_made() {
 }
 
 #[test]
-fn every_file_of_this_repository_names_the_schema_and_keeps_to_it() {
+fn each_environment_of_this_repository_names_the_schema_and_is_valid() {
     let mut files = vec![environments().join("base.yaml")];
     let gallery = environments().join("../tests/gallery");
     for folder in [environments(), environments().join("examples"), gallery] {
@@ -60,18 +60,18 @@ fn every_file_of_this_repository_names_the_schema_and_keeps_to_it() {
             text.starts_with("# yaml-language-server: $schema="),
             "{file}"
         );
-        assert_eq!(faults(&text), None, "{file}");
+        assert_eq!(schema_errors(&text), None, "{file}");
     }
     let version = semver::Version::new(4, 1, 5);
     assert_eq!(
-        faults(&environment::scaffold("lab", &version, true, |_| None).unwrap()),
+        schema_errors(&environment::scaffold("lab", &version, true, |_| None).unwrap()),
         None
     );
 }
 
 #[test]
-fn what_is_right_passes_and_what_is_not_is_refused() {
-    for right in [
+fn the_schema_accepts_valid_files_and_refuses_others() {
+    for valid in [
         "",
         "config: { kubelet: null, aFeatureOfTomorrow: { a: 1 } }",
         "config: { license: { token: { $env: LICENSE } } }",
@@ -79,9 +79,9 @@ fn what_is_right_passes_and_what_is_not_is_refused() {
         "inventory: { file: hosts.csv, defaults: { port: 22 } }\naccept: [ssh-agent]",
         "config: { network: { kubeProxy: { mode: ipvs } } }",
     ] {
-        assert_eq!(faults(right), None, "{right}");
+        assert_eq!(schema_errors(valid), None, "{valid}");
     }
-    for wrong in [
+    for invalid in [
         "realese: v4.1.5",
         "release: 4.1.5",
         "registry: { adress: a }",
@@ -96,6 +96,6 @@ fn what_is_right_passes_and_what_is_not_is_refused() {
         "config: { apiServer: { sans: a } }",
         "config: { license: { token: { $evn: LICENSE } } }",
     ] {
-        assert!(faults(wrong).is_some(), "{wrong}");
+        assert!(schema_errors(invalid).is_some(), "{invalid}");
     }
 }

@@ -1,4 +1,4 @@
-//! Every pair of releases of the table.
+//! Tests of the upgrade paths between the releases of the table.
 
 use super::*;
 use crate::releases;
@@ -9,12 +9,12 @@ fn upgrade(from: &str, to: &str) -> Result<Upgrade, UpgradeError> {
 }
 
 #[test]
-fn every_pair_of_the_table() {
+fn each_pair_of_releases_has_a_known_result() {
     let releases = releases();
     let mut text = String::new();
     for to in &releases {
         for from in &releases {
-            let answer = match to.upgrade_from(from.version()) {
+            let result = match to.upgrade_from(from.version()) {
                 Err(UpgradeError::Same { .. }) => "same".to_owned(),
                 Err(UpgradeError::Downgrade { .. }) => "downgrade".to_owned(),
                 Err(UpgradeError::NotATarget { .. }) => "not a target".to_owned(),
@@ -32,7 +32,7 @@ fn every_pair_of_the_table() {
                 }
             };
             text.push_str(&format!(
-                "{} to {}: {answer}\n",
+                "{} to {}: {result}\n",
                 from.version(),
                 to.version()
             ));
@@ -107,7 +107,7 @@ fn every_pair_of_the_table() {
 }
 
 #[test]
-fn a_refusal_gives_the_reason_and_where_it_is_from() {
+fn a_refusal_names_its_reason_and_sources() {
     let refusal = |from, to| upgrade(from, to).unwrap_err().to_string();
     insta::assert_snapshot!(refusal("4.1.2", "4.1.3"), @"v4.1.3 is not an upgrade target: Mirantis supports only fresh installations of it, because of issues with the Envoy gateway and with offline environments (https://docs.mirantis.com/mke4/4.1.3/getting-started/offline-installation/)");
     insta::assert_snapshot!(refusal("4.1.4", "4.1.5"), @"v4.1.4 cannot be upgraded to v4.1.5; supported source versions: v4.1.0, v4.1.1, v4.1.2, v4.1.3 (https://docs.mirantis.com/mke4k/latest/upgrades/upgrading-an-mke4k-cluster/)");
@@ -116,7 +116,7 @@ fn a_refusal_gives_the_reason_and_where_it_is_from() {
 }
 
 #[test]
-fn what_is_unverified_is_allowed_and_named() {
+fn unverified_paths_are_allowed_with_a_warning() {
     let warnings = |from, to| upgrade(from, to).unwrap().warnings.join("\n");
     insta::assert_snapshot!(warnings("4.1.2", "4.1.4"), @r"
     it is unverified whether the vendor supports the upgrade from v4.1.2 to v4.1.4: its list of sources is unknown
@@ -130,20 +130,25 @@ fn what_is_unverified_is_allowed_and_named() {
 }
 
 #[test]
-fn only_the_first_release_writes_no_archive() {
+fn only_the_first_release_cannot_write_an_archive() {
     for release in releases() {
         let is_first = release.version().to_string() == "4.1.0";
-        assert_eq!(release.writes_archive(), !is_first, "{}", release.version());
+        assert_eq!(
+            release.can_write_archive(),
+            !is_first,
+            "{}",
+            release.version()
+        );
     }
     assert!(
         Release::of(&Version::new(4, 9, 0))
             .unwrap()
-            .writes_archive()
+            .can_write_archive()
     );
 }
 
 #[test]
-fn monitoring_crds_are_for_the_way_from_4_1_to_4_2() {
+fn monitoring_crds_are_for_upgrades_from_4_1_to_4_2() {
     for (from, to, expected) in [
         ("4.1.2", "4.1.5", false),
         ("4.1.5", "4.2.0", true),
@@ -156,7 +161,7 @@ fn monitoring_crds_are_for_the_way_from_4_1_to_4_2() {
 }
 
 #[test]
-fn a_pre_release_follows_the_rules_of_the_release_that_it_leads_to() {
+fn a_pre_release_follows_the_rules_of_its_final_release() {
     assert!(matches!(
         upgrade("4.1.2", "4.1.3-rc.1"),
         Err(UpgradeError::NotATarget { .. })

@@ -139,7 +139,7 @@ pub(crate) fn release(
         Response::Config(live) => live,
     };
     let wanted = cluster_config(expected.rendered)?;
-    let is_meant = live.may_be_of_one_cluster(&wanted);
+    let is_meant = live.may_be_same_cluster(&wanted);
     let Some((applied, version)) = applied else {
         let other = || {
             let kubeconfig = expected.kubeconfig.clone()?;
@@ -149,7 +149,7 @@ pub(crate) fn release(
         // whose machines were replaced.
         let is_meant = is_meant
             && may_be_at(live, wanted.external_address.as_deref())
-            && !live.is_on_other_machines(&wanted);
+            && !live.has_disjoint_hosts(&wanted);
         if let Some(error) = (!is_meant).then(other).flatten() {
             return Err(error);
         }
@@ -158,7 +158,7 @@ pub(crate) fn release(
             mke::Installed {
                 registry: (live.registry.as_deref()).unwrap_or(&environment.registry.image_url()),
                 external_address: live.external_address.as_deref(),
-                kept: None,
+                write_once: None,
             },
         );
         if !problems.is_empty() {
@@ -278,7 +278,7 @@ pub(crate) fn refuse_foreign(
         Some(applied) => applied.external_address.as_deref(),
         None => wanted.external_address.as_deref(),
     };
-    match live.may_be_of_one_cluster(&wanted) && may_be_at(live, address) {
+    match live.may_be_same_cluster(&wanted) && may_be_at(live, address) {
         true => Ok(()),
         false => Err(other_cluster(environment, live, &wanted, kubeconfig)),
     }
@@ -300,7 +300,7 @@ pub(crate) fn refuse_different(
     let differs = |live: &Option<String>, other: Option<&str>| {
         live.as_deref().is_some_and(|live| Some(live) != other)
     };
-    let is_rendered = live.may_be_of_one_cluster(wanted)
+    let is_rendered = live.may_be_same_cluster(wanted)
         && !differs(&live.registry, wanted.registry.as_deref())
         && !differs(&live.external_address, wanted.external_address.as_deref());
     // A receipt without an address was written before the address was set, so it does not
@@ -350,7 +350,7 @@ fn other_cluster(
     let mut live = live.clone();
     // Do not describe the clusters by an address that both have.
     let by_address =
-        !live.is_on_other_machines(wanted) || live.external_address != wanted.external_address;
+        !live.has_disjoint_hosts(wanted) || live.external_address != wanted.external_address;
     live.external_address.take_if(|_| !by_address);
     let place = |one: &mke::ClusterConfig| {
         let address = one.external_address.as_ref().filter(|_| by_address);

@@ -113,14 +113,14 @@ pub async fn rebuild(
     }
     let is_current = release == cluster.environment.release;
     let live = existing::parse("mkectl config get".into(), &live)?;
-    let mut kept = live.get("spec").map(mke::kept_values_of);
+    let mut kept = live.get("spec").map(mke::write_once_values_of);
     // Without a digest, the next deploy applies the configuration: the one of an earlier release is
     // unknown, and one that the cluster has only in part must be applied again.
     let config = match is_current && has_all_of(&cluster, context, &live)? {
         true => {
             // Rendered values take precedence: they have references instead of secrets.
             if let Some(kept) = &mut kept {
-                kept.extend(mke::kept_values(&cluster.environment));
+                kept.extend(mke::write_once_values(&cluster.environment));
             }
             sha256(rendered.as_bytes())
         }

@@ -200,7 +200,7 @@ fn backup<'p>(
     let archives = match environment.rehearsal {
         // The stand-in does not print the help of the release that it plays.
         true => mke::Release::of(from)
-            .is_ok_and(|facts| facts.writes_archive())
+            .is_ok_and(|facts| facts.can_write_archive())
             .then_some(programs::Archives::Cluster),
         false => old.mkectl.archives()?,
     };

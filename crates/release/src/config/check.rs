@@ -73,7 +73,10 @@ fn one(
     let applied = receipt.and_then(|receipt| receipt.applied);
     let mut problems = Vec::new();
     let facts = mke::Release::of(&environment.release).ok();
-    let faults = facts.as_ref().map(mke::Release::faults).unwrap_or_default();
+    let faults = facts
+        .as_ref()
+        .map(mke::Release::known_issues)
+        .unwrap_or_default();
     let mut warnings = match rendered(workspace, &mut environment) {
         Ok(rendered) => rendered.warnings,
         Err(Error::Workspace(workspace::Error::Configuration(found))) => {
@@ -290,7 +293,7 @@ pub(crate) fn rendered(
         }
     })?;
     let release = match workspace.observations(&environment.release)? {
-        Some(observations) => release.observed(observations),
+        Some(observations) => release.with_observations(observations),
         None => release,
     };
     render::render(workspace, environment, &release)
@@ -559,7 +562,7 @@ pub(crate) fn write_once(environment: &Environment, applied: &Applied) -> Result
         mke::Installed {
             registry: &applied.registry,
             external_address: applied.external_address.as_deref(),
-            kept: applied.kept.as_ref(),
+            write_once: applied.kept.as_ref(),
         },
     );
     if problems.is_empty() {

@@ -229,13 +229,13 @@ fn require_release(
             })
         })
         .collect();
-    let signs = mke::identity::Signs {
+    let evidence = mke::identity::Evidence {
         matrix: None,
         artifacts: &artifacts,
     };
     let (release, named) = (&request.release, mke::identity::contradictions_in_name);
     let mut contradictions = named(release, arch, file);
-    contradictions.extend(mke::identity::contradictions(release, arch, signs));
+    contradictions.extend(mke::identity::contradictions(release, arch, evidence));
     if contradictions.is_empty() {
         return Ok(());
     }

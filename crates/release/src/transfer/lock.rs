@@ -215,7 +215,7 @@ async fn from_registry(
         contradictions,
         checksum: Checksum::NotAsked,
         bundle: None,
-        asks_vendor: mke::is_vendors(&listed.from),
+        asks_vendor: mke::is_vendor_registry(&listed.from),
     })
 }
 
@@ -445,11 +445,11 @@ fn contradictions_in(
                 .collect(),
         })
         .collect();
-    let signs = mke::identity::Signs {
+    let evidence = mke::identity::Evidence {
         matrix,
         artifacts: &artifacts,
     };
-    mke::identity::contradictions(release, arch, signs)
+    mke::identity::contradictions(release, arch, evidence)
 }
 
 /// Returns the downloads of mkectl of a release. Each hash comes from the first of these that has

@@ -29,7 +29,7 @@ pub(crate) struct NodeRegistries {
 #[derive(Debug)]
 pub(crate) struct Reader {
     pub(crate) registry: registry::Registry,
-    pub(crate) pulls: mke::PulledRegistry,
+    pub(crate) pulls: mke::PullRegistry,
 }
 
 impl NodeRegistries {
@@ -45,7 +45,7 @@ impl NodeRegistries {
         file: &Utf8Path,
     ) -> Result<Self, Error> {
         let file = context.workspace.shown(file).to_owned();
-        let pulls = mke::pulls(text).map_err(|wrong| verify::Error::NoPulls {
+        let pulls = mke::pull_registries(text).map_err(|wrong| verify::Error::NoPulls {
             path: file.clone(),
             wrong,
         })?;
@@ -224,7 +224,7 @@ impl Reader {
 fn reader(
     context: &Context<'_>,
     environment: &Environment,
-    pulls: mke::PulledRegistry,
+    pulls: mke::PullRegistry,
 ) -> Result<Reader, Error> {
     let failed = |source| {
         Error::Connect(connect::Error::Registry {

@@ -1,11 +1,11 @@
-//! Facts of a release that people know better than the table.
+//! Tests of an environment's `facts`, which override the table.
 
 use environment::Facts;
 
 use super::*;
 
 #[test]
-fn what_people_know_better_stands_and_is_not_warned_of() {
+fn facts_of_an_environment_override_the_table_without_a_warning() {
     let credentials =
         format!("{HOSTS}registries: {{imageRegistry: {{credentialsSecretName: pull}}}}\n");
     let warnings = |version, urls, config: &str, facts| {
@@ -41,14 +41,14 @@ fn what_people_know_better_stands_and_is_not_warned_of() {
         )
     );
     let with_address = format!("{HOSTS}apiServer: {{externalAddress: mke.example.com}}\n");
-    // Item 12: it is inferred that 4.2.0 pulls without credentials only, and what is inferred can
-    // be corrected.
+    // Item 12: it is inferred that 4.2.0 pulls only without credentials, so `facts` can override
+    // it.
     let pulls_with_secret =
         format!("{with_address}registries: {{imageRegistry: {{credentialsSecretName: pull}}}}\n");
-    let unsaid = warnings("4.2.0", URLS, &pulls_with_secret, Facts::default()).unwrap();
+    let without_facts = warnings("4.2.0", URLS, &pulls_with_secret, Facts::default()).unwrap();
     assert!(
-        unsaid[0].contains("`facts: { anonymous-pull: optional }`"),
-        "{unsaid:?}"
+        without_facts[0].contains("`facts: { anonymous-pull: optional }`"),
+        "{without_facts:?}"
     );
     for known in [true, false] {
         assert_eq!(warnings("4.2.0", URLS, &with_address, pull(known)), nothing);

@@ -84,7 +84,7 @@ pub(super) fn kept_values(live: &str) -> Result<BTreeMap<String, String>, Error>
     let live = parse(Utf8Path::new("mkectl config get"), live)?;
     Ok(live
         .get("spec")
-        .map_or_else(BTreeMap::new, mke::kept_values_of))
+        .map_or_else(BTreeMap::new, mke::write_once_values_of))
 }
 
 /// Compares the live configuration with the rendered one, writes it to a file if they differ, and

@@ -35,7 +35,7 @@ pub(super) struct Requirements {
     pub(super) is_loopback: bool,
     pub(super) pulls_with_secret: bool,
     pub(super) has_ca: bool,
-    pub(super) needs: mke::NodeNeeds,
+    pub(super) needs: mke::NodeRequirements,
     /// Architecture, as `uname -m` prints it.
     pub(super) machine: &'static str,
     /// Size of the images in the registry in bytes; `None` without a lock.
@@ -54,7 +54,9 @@ impl Requirements {
             is_loopback: environment.registry.is_loopback(),
             pulls_with_secret: mke::PullSecrets::of(environment).images,
             has_ca: environment.registry.ca.is_some(),
-            needs: release.map(mke::Release::node_needs).unwrap_or_default(),
+            needs: release
+                .map(mke::Release::node_requirements)
+                .unwrap_or_default(),
             machine: match lock.map(|lock| lock.arch.as_str()) {
                 Some("arm64") => "aarch64",
                 _ => "x86_64",
@@ -471,7 +473,7 @@ fn identified(line: Option<&Line>) -> NodeCheck {
 }
 
 /// Compares operating system, processors and memory with the vendor's requirements.
-fn system(needs: &mke::NodeNeeds, machine: Option<&Line>, line: Option<&Line>) -> NodeCheck {
+fn system(needs: &mke::NodeRequirements, machine: Option<&Line>, line: Option<&Line>) -> NodeCheck {
     let aspect = Aspect::System;
     let Some((machine, line)) = machine.zip(line) else {
         return missing_from_output(aspect);
@@ -515,7 +517,7 @@ fn system(needs: &mke::NodeNeeds, machine: Option<&Line>, line: Option<&Line>) -
 
 /// Compares the inotify limits. The values that the vendor requires were not seen, so a low limit
 /// is only a warning.
-fn limits(needs: &mke::NodeNeeds, line: Option<&Line>) -> NodeCheck {
+fn limits(needs: &mke::NodeRequirements, line: Option<&Line>) -> NodeCheck {
     let aspect = Aspect::Limits;
     let Some(line) = line else {
         return missing_from_output(aspect);

@@ -108,7 +108,7 @@ fn entry(
         )));
         return Ok(None);
     };
-    let reference = match mke::is_vendors(from) {
+    let reference = match mke::is_vendor_registry(from) {
         true => own,
         false => Reference::parse(&format!("{from}/{name}")).map_err(invalid)?,
     };

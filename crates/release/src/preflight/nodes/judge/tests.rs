@@ -48,7 +48,7 @@ fn required() -> Requirements {
         has_ca: true,
         needs: mke::Release::of(&semver::Version::new(4, 1, 5))
             .unwrap()
-            .node_needs(),
+            .node_requirements(),
         machine: "x86_64",
         images: Some(5_000_000_000),
         ..Requirements::default()
@@ -267,7 +267,7 @@ fn each_line_has_its_fault() {
         assert_eq!(found, [(aspect, verdict, fault)], "{line}");
     }
     let wants_2 = Requirements {
-        needs: mke::NodeNeeds {
+        needs: mke::NodeRequirements {
             cgroup_2: true,
             selinux: false,
             ..required().needs

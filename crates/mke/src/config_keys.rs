@@ -1,8 +1,7 @@
-//! Checks the values under `config` against the keys that are known, and mentions those that are
-//! not.
+//! Checks the keys and values under `config` against the table of keys.
 //!
-//! A key that this version of the tool does not know may be a typo or the newest feature: it is
-//! passed on, and mentioned once with the known key that is most like it.
+//! An unknown key may be a typo or a new feature of MKE. It is passed on unchanged, with one
+//! warning that names the most similar known key.
 
 use std::collections::BTreeSet;
 
@@ -14,42 +13,44 @@ use semver::Version;
 
 use crate::Release;
 use crate::keys::KEYS;
+use crate::managed_keys::DOCUMENT_KEYS;
 use crate::notes::Notes;
 
-/// Checks every value under `config`.
+/// Checks the keys and values under `config`.
 pub(crate) fn check(config: &Mapping, release: &Release, notes: &mut Notes) {
     note_secrets(config, notes);
     let version = release.version();
-    let mut walk = Walk {
-        // A pre-release has the keys of the release that it leads to.
+    let mut checker = Checker {
+        // A pre-release has the keys of its final release.
         release: Some(Version::new(version.major, version.minor, version.patch)),
         mentioned: BTreeSet::new(),
         notes,
     };
-    walk.fields(&KEYS, "", config);
+    checker.check_fields(&KEYS, "", config);
 }
 
-/// Loads an environment like [`environment::load`]. If it is wrong, the keys of `config` and the
-/// columns of the inventory that resemble known ones are among the problems.
+/// Loads an environment like [`environment::load`]. If it has problems, the probable typos in the
+/// keys of `config` and in the columns of the inventory are reported too.
 ///
 /// # Errors
-/// Those of [`environment::load`].
+///
+/// The errors of [`environment::load`].
 pub fn load(root: &Utf8Path, name: &str) -> Result<Environment, environment::Error> {
     environment::load_with(root, name, &near_misses)
 }
 
-/// Returns the keys and columns that are unknown to every release and resemble a known one, and the
-/// secrets beside them.
+/// Returns a problem for each unknown key or column that is similar to a known one, and the secrets
+/// in `config`.
 pub fn near_misses(config: &Node, rows: &[Node]) -> (Vec<Problem>, Secrets) {
     let mut notes = Notes::default();
     if let Some(config) = config.as_mapping() {
         note_secrets(config, &mut notes);
-        let mut walk = Walk {
+        let mut checker = Checker {
             release: None,
             mentioned: BTreeSet::new(),
             notes: &mut notes,
         };
-        walk.fields(&KEYS, "", config);
+        checker.check_fields(&KEYS, "", config);
     }
     notes.problems.clear();
     crate::inventory::check_columns(rows, &mut notes);
@@ -57,23 +58,24 @@ pub fn near_misses(config: &Node, rows: &[Node]) -> (Vec<Problem>, Secrets) {
     (notes.problems, notes.secrets)
 }
 
-/// Notes what may be a secret, for the lines that a problem shows.
+/// Notes values that may be secrets. They are masked in the lines that problems show.
 fn note_secrets(config: &Mapping, notes: &mut Notes) {
     for node in crate::secrets(config) {
         notes.secrets.add(node);
     }
 }
 
-struct Walk<'a> {
-    /// The release; none if it could not be read. Then every release's keys are known.
+/// Checks mappings against the table of keys.
+struct Checker<'a> {
+    /// The release. `None` if it could not be read: then the keys of all releases are known.
     release: Option<Version>,
-    /// The unknown keys that were mentioned. A list of hosts repeats its keys.
+    /// The keys with a warning. Each gets one only, although the hosts of a list repeat their keys.
     mentioned: BTreeSet<String>,
     notes: &'a mut Notes,
 }
 
-impl Walk<'_> {
-    fn fields(&mut self, key: &Key, path: &str, mapping: &Mapping) {
+impl Checker<'_> {
+    fn check_fields(&mut self, key: &Key, path: &str, mapping: &Mapping) {
         for (name, value) in mapping.iter() {
             let text = name.text().unwrap_or_default();
             let path = match path {
@@ -81,21 +83,23 @@ impl Walk<'_> {
                 path => format!("{path}.{text}"),
             };
             match key.field(text) {
-                Some(known) => match self.unaware(known) {
-                    Some((release, rule)) => self.of_another_release(name, &path, &release, rule),
-                    None => self.value(known, &path, value),
+                Some(known) => match self.unsupported_rule(known) {
+                    Some((release, rule)) => {
+                        self.warn_of_other_release(name, &path, &release, rule)
+                    }
+                    None => self.check_value(known, &path, value),
                 },
-                None if is_left_to_others(&path) => {}
-                // It may have any key, but one that resembles a known one is probably a slip.
-                None if key.allows_unknown_keys()
-                    && nearest(text, key.fields.iter().map(|(name, _)| name.as_str()))
-                        .is_none() => {}
-                None => self.unknown(key, name, value, &path),
+                // `render` refuses these keys.
+                None if DOCUMENT_KEYS.contains(&path.as_str()) => {}
+                // An open mapping may have any key, but one similar to a known key is probably a
+                // typo.
+                None if key.allows_unknown_keys() && nearest(text, key.names()).is_none() => {}
+                None => self.note_unknown(key, name, value, &path),
             }
         }
     }
 
-    fn value(&mut self, key: &Key, path: &str, node: &Node) {
+    fn check_value(&mut self, key: &Key, path: &str, node: &Node) {
         if node.is_null() {
             return;
         }
@@ -106,7 +110,7 @@ impl Walk<'_> {
             }
             if let Some(fault) = keys::config_value_fault(rule, node) {
                 let problem = if is_written_secret {
-                    // Neither the value nor its fix, which may repeat it.
+                    // The usual message and help may repeat the value.
                     Problem::at(node, format!("`{path}` has an invalid value"))
                         .with_help("write `{ $env: NAME }` or `{ $file: path }` in its place")
                 } else {
@@ -119,12 +123,12 @@ impl Walk<'_> {
                 }
                 return;
             }
-            self.cautions(rule, path, node);
+            self.warn_of_cautions(rule, path, node);
             if environment::reference(node).is_some() {
                 return;
             }
             if rule.is_secret && node.text().is_some_and(|text| !text.is_empty()) {
-                // The value is not repeated: the message is shown and kept.
+                // The message does not contain the value, because messages are stored.
                 self.notes.warn(
                     Problem::at(
                         node,
@@ -138,21 +142,21 @@ impl Walk<'_> {
             match node.as_sequence() {
                 Some(items) => {
                     for node in items {
-                        self.value(item, &format!("{path}[]"), node);
+                        self.check_value(item, &format!("{path}[]"), node);
                     }
                 }
-                None => self.wrong_collection(path, node, "list"),
+                None => self.note_wrong_collection(path, node, "list"),
             }
         } else if !key.fields.is_empty() {
             match node.as_mapping() {
-                Some(mapping) => self.fields(key, path, mapping),
-                None => self.wrong_collection(path, node, "mapping"),
+                Some(mapping) => self.check_fields(key, path, mapping),
+                None => self.note_wrong_collection(path, node, "mapping"),
             }
         }
     }
 
-    /// Warns of what is known against a key or its value.
-    fn cautions(&mut self, rule: &Rule, path: &str, node: &Node) {
+    /// Warns of the cautions for a key or its value.
+    fn warn_of_cautions(&mut self, rule: &Rule, path: &str, node: &Node) {
         let Some(release) = self
             .release
             .clone()
@@ -173,7 +177,7 @@ impl Walk<'_> {
         }
     }
 
-    fn wrong_collection(&mut self, path: &str, node: &Node, wanted: &str) {
+    fn note_wrong_collection(&mut self, path: &str, node: &Node, wanted: &str) {
         self.notes.problems.push(
             Problem::at(node, format!("`{path}` is {}, not a {wanted}", node.kind())).with_help(
                 match wanted {
@@ -184,7 +188,7 @@ impl Walk<'_> {
         );
     }
 
-    /// Notes a secret. The keys of a mapping are shown, because one of them may be a misspelt
+    /// Notes a secret. The keys of a mapping are not masked, because one of them may be a misspelt
     /// `$env`.
     fn add_secret(&mut self, node: &Node) {
         match node.as_mapping() {
@@ -193,29 +197,28 @@ impl Walk<'_> {
         }
     }
 
-    /// Returns the release and the rule of a key, if the release does not know it.
-    fn unaware<'key>(&self, key: &'key Key) -> Option<(Version, &'key Rule)> {
+    /// Returns the release and the rule of a key that the release does not know.
+    fn unsupported_rule<'key>(&self, key: &'key Key) -> Option<(Version, &'key Rule)> {
         let (release, rule) = (self.release.as_ref()?, key.rule.as_ref()?);
         (!rule.is_in(release)).then(|| (release.clone(), rule))
     }
 
-    fn unknown(&mut self, parent: &Key, name: &Node, value: &Node, path: &str) {
-        // What the release's own mkectl prints, it knows.
-        let by_mkectl = self.notes.is_default(name);
-        if by_mkectl || !self.mentioned.insert(path.to_owned()) {
+    fn note_unknown(&mut self, parent: &Key, name: &Node, value: &Node, path: &str) {
+        // The release knows the keys that its own mkectl prints.
+        if self.notes.is_default(name) || !self.mentioned.insert(path.to_owned()) {
             return;
         }
         let text = name.text().unwrap_or_default();
-        let meant = meant(text, parent);
-        let help = meant
+        let intended = intended_key(text, parent);
+        let help = intended
             .as_ref()
-            .map(|(meant, _)| format!("did you mean `{meant}`?"));
+            .map(|(intended, _)| format!("did you mean `{intended}`?"));
         let problem = |rule: String| Problem {
             help: help.clone(),
             ..Problem::at(name, rule)
         };
-        if let Some((_, is_secret)) = meant {
-            // It stops nothing by itself, also beside what does.
+        if let Some((_, is_secret)) = intended {
+            // Beside errors it stays a warning.
             self.notes.near_misses.push(Problem {
                 is_warning: true,
                 ..problem(format!("unknown key {}", quote(path)))
@@ -233,7 +236,7 @@ impl Walk<'_> {
         }
     }
 
-    fn of_another_release(&mut self, name: &Node, path: &str, release: &Version, rule: &Rule) {
+    fn warn_of_other_release(&mut self, name: &Node, path: &str, release: &Version, rule: &Rule) {
         if self.notes.is_default(name) || !self.mentioned.insert(path.to_owned()) {
             return;
         }
@@ -258,14 +261,9 @@ impl Walk<'_> {
     }
 }
 
-/// Returns whether another module says what is wrong with such a key.
-fn is_left_to_others(path: &str) -> bool {
-    matches!(path, "apiVersion" | "kind" | "metadata" | "spec")
-}
-
-/// Returns the key that was probably meant, and whether its value is a secret: the most similar key
-/// beside it, or the same key one level below.
-fn meant(text: &str, parent: &Key) -> Option<(String, bool)> {
+/// Returns the probably intended key, and whether its value is a secret. It is the most similar key
+/// of the same mapping, or the same key one level below.
+fn intended_key(text: &str, parent: &Key) -> Option<(String, bool)> {
     let is_secret = |key: &Key| key.rule.as_ref().is_some_and(|rule| rule.is_secret);
     if let Some(name) = nearest(text, parent.names()) {
         return Some((name.to_owned(), parent.field(name).is_some_and(is_secret)));

@@ -1,4 +1,4 @@
-//! Configurations that break a rule, and what is said of them.
+//! Tests of the messages about configurations that break a rule.
 
 use camino::Utf8Path;
 use environment::Problem;
@@ -7,9 +7,8 @@ use environment::yaml::Node;
 use crate::render::tests::{HOSTS, URLS, environment, release};
 use crate::{load, render};
 
-/// Renders this `config` for a release, and returns what is said about it: problems first, then
-/// warnings.
-fn said(config: &str, version: &str) -> String {
+/// Renders this `config` for a release. Returns its problems, or its warnings if it has none.
+fn messages(config: &str, version: &str) -> String {
     match render(&environment(config), URLS, &release(version)) {
         Ok(rendered) => rendered.warnings.join("\n"),
         Err(problems) => problems.to_string(),
@@ -34,7 +33,7 @@ etcd: {storageQuota: much}
 cloudProvider: {provider: gcp}
 "
     );
-    insta::assert_snapshot!(said(&config, "4.1.5"), @r#"
+    insta::assert_snapshot!(messages(&config, "4.1.5"), @r#"
     environments/prod/environment.yaml:6:19: `apiServer.requestTimeout` is `60`, which YAML reads as a number, not as a string; write it in quotes: `"60"`
     environments/prod/environment.yaml:7:20: `apiServer.audit.enabled` is a string, not a boolean; write `true` without quotes
     environments/prod/environment.yaml:7:35: `apiServer.audit.level` is `metdata`, which is not one of its values; did you mean `Metadata`?
@@ -50,7 +49,7 @@ cloudProvider: {provider: gcp}
 }
 
 #[test]
-fn unknown_keys_are_mentioned_once_with_the_nearest_known_one() {
+fn unknown_keys_are_warned_of_once_with_the_nearest_known_key() {
     let config = "\
 tracking: {enabled: no}
 hosts:
@@ -66,7 +65,7 @@ backup: {enabled: true}
 network: {controlPlaneLoadBalancing: {enabled: true}}
 license: {token: planted-secret}
 ";
-    insta::assert_snapshot!(said(config, "4.1.5"), @r#"
+    insta::assert_snapshot!(messages(config, "4.1.5"), @r#"
     environments/prod/environment.yaml:1:21: `tracking.enabled` is `no`, which some YAML readers take for a boolean and others for a string; write `false`
     environments/prod/environment.yaml:4:42: `hosts[].ssh.keypath` is unknown to v4.1.5 and passed on unchanged; did you mean `keyPath`?
     environments/prod/environment.yaml:5:5: `hosts[].labels` is unknown to v4.1.5 and passed on unchanged
@@ -76,14 +75,14 @@ license: {token: planted-secret}
     environments/prod/environment.yaml:12:39: `network.controlPlaneLoadBalancing.enabled` is unknown to v4.1.5 and passed on unchanged: v4.2.0 is the first release that knows it; remove it, or install that release
     environments/prod/environment.yaml:13:18: `license.token` is a secret, and files are committed; write `{ $env: NAME }` or `{ $file: path }` in its place
     "#);
-    assert!(!said(config, "4.1.5").contains("planted-secret"));
-    assert!(said(config, "4.1.0").contains("`hosts[].labels` is unknown to v4.1.0"));
-    assert!(!said(config, "4.1.0").contains("`backup"));
-    assert!(!said(config, "4.2.1-rc.1").contains("controlPlaneLoadBalancing"));
+    assert!(!messages(config, "4.1.5").contains("planted-secret"));
+    assert!(messages(config, "4.1.0").contains("`hosts[].labels` is unknown to v4.1.0"));
+    assert!(!messages(config, "4.1.0").contains("`backup"));
+    assert!(!messages(config, "4.2.1-rc.1").contains("controlPlaneLoadBalancing"));
 }
 
 #[test]
-fn controllers_are_counted() {
+fn an_even_number_of_controllers_is_refused() {
     let hosts = |roles: &[&str]| {
         let mut config = "tracking: {enabled: false}\nhosts:\n".to_owned();
         for (index, role) in roles.iter().enumerate() {
@@ -94,11 +93,11 @@ fn controllers_are_counted() {
         config
     };
     const CONTROLLER: &str = "controller+worker";
-    assert_eq!(said(&hosts(&[CONTROLLER; 3]), "4.1.5"), "");
-    insta::assert_snapshot!(said(&hosts(&[CONTROLLER, "worker", CONTROLLER]), "4.1.5"), @r#"
+    assert_eq!(messages(&hosts(&[CONTROLLER; 3]), "4.1.5"), "");
+    insta::assert_snapshot!(messages(&hosts(&[CONTROLLER, "worker", CONTROLLER]), "4.1.5"), @r#"
     environments/prod/environment.yaml:5:12: there are 2 controllers; they tolerate no more failures than 1 would; use an odd number of controllers, or write `accept: [even-controllers]`
     "#);
-    insta::assert_snapshot!(said(&hosts(&["single", "worker"]), "4.1.5"), @r#"
+    insta::assert_snapshot!(messages(&hosts(&["single", "worker"]), "4.1.5"), @r#"
     environments/prod/environment.yaml:3:12: a `single` host is a cluster by itself, but there are 2 hosts; give it the role `controller+worker`, or remove the others
     "#);
 
@@ -132,7 +131,7 @@ hosts:
     privateAddress: 10.0.0.1
     ssh: {address: 192.168.3.4, user: root, keyPath: key}
 ";
-    insta::assert_snapshot!(said(config, "4.1.5"), @r#"
+    insta::assert_snapshot!(messages(config, "4.1.5"), @r#"
     environments/prod/environment.yaml:6:63: `network.providers[].extraConfig.cidrV4` overlaps `network.serviceCIDR`, in line 3: 192.168.128.0/17; give each a range of its own
     environments/prod/environment.yaml:8:39: `gatewayMKEIngress.nodePorts.http` is 33000, outside of `network.nodePortRange`: 30000-32767; write a port from 30000 to 32767
     environments/prod/environment.yaml:9:54: `ingressController.nodePorts.http` is 30001, which `gatewayMKEIngress.nodePorts.https` in line 8 already uses; give each a port of its own
@@ -145,19 +144,19 @@ hosts:
   - role: controller+worker
     ssh: {address: 192.168.3.4, user: root, keyPath: key}
 ";
-    insta::assert_snapshot!(said(defaults, "4.1.5"), @"
+    insta::assert_snapshot!(messages(defaults, "4.1.5"), @"
     environments/prod/environment.yaml:5:20: the host `192.168.3.4` is in `network.providers[].extraConfig.cidrV4`, which is 192.168.0.0/16: the cluster assigns these addresses itself by default; give the cluster a range that contains no machine
     environments/prod/environment.yaml:2:26: `network.nodePortRange` does not contain 33000, the default of `gatewayMKEIngress.nodePorts.http`; write `gatewayMKEIngress.nodePorts.http` too, from 30000 to 32767
     environments/prod/environment.yaml:2:26: `network.nodePortRange` does not contain 33001, the default of `gatewayMKEIngress.nodePorts.https`; write `gatewayMKEIngress.nodePorts.https` too, from 30000 to 32767
     ");
     let overlap = format!("{HOSTS}network: {{serviceCIDR: 192.168.0.0/20}}\n");
-    insta::assert_snapshot!(said(&overlap, "4.1.5"), @r#"
+    insta::assert_snapshot!(messages(&overlap, "4.1.5"), @r#"
     environments/prod/environment.yaml:5:24: `network.serviceCIDR` overlaps `network.providers[].extraConfig.cidrV4`, which is the default: 192.168.0.0/16; give each a range of its own
     "#);
 }
 
 #[test]
-fn what_needs_the_internet_is_refused_unless_it_is_accepted() {
+fn settings_that_need_the_internet_are_refused_unless_accepted() {
     let config = format!(
         "{HOSTS}{}",
         "\
@@ -171,7 +170,7 @@ addons:
   - {name: off, enabled: false, chart: {repo: 'https://example.com'}}
 "
     );
-    insta::assert_snapshot!(said(&config, "4.1.0"), @"
+    insta::assert_snapshot!(messages(&config, "4.1.0"), @"
     environments/prod/environment.yaml:5:26: `cloudProvider.enabled` is `true`, but an air-gapped site cannot reach a cloud; write `false`, or write `accept: [cloud-provider]`
     environments/prod/environment.yaml:6:29: `monitoring.enableOpscare` is `true`, but its alerts cannot leave an air-gapped site; write `false`, or write `accept: [online-addons]`
     environments/prod/environment.yaml:10:19: an add-on comes from `https://metallb.github.io/metallb`, which is not the registry; take its chart from the registry, or write `enabled: false`, or write `accept: [online-addons]`
@@ -182,18 +181,18 @@ addons:
 }
 
 #[test]
-fn a_known_release_that_needs_an_external_address_is_refused_without() {
-    insta::assert_snapshot!(said(HOSTS, "4.2.0"), @r#"
+fn a_missing_external_address_is_refused_if_the_release_requires_it() {
+    insta::assert_snapshot!(messages(HOSTS, "4.2.0"), @r#"
     environments/prod/environment.yaml:1:1: `config.apiServer.externalAddress` is not set, but v4.2.0 requires it; write the address of the load balancer, or of the only controller
     "#);
-    insta::assert_snapshot!(said(HOSTS, "4.3.0"), @"
+    insta::assert_snapshot!(messages(HOSTS, "4.3.0"), @"
     v4.3.0 is unknown to this version of Airlock; the names and rules of v4.2.1 are used
     `config.apiServer.externalAddress` is not set, but v4.3.0 requires it; to override this, write `facts: { external-address: optional }`
     ");
 }
 
 #[test]
-fn a_secret_that_was_written_down_is_not_repeated() {
+fn problems_do_not_contain_secrets() {
     let config = "\
 tracking: {enabled: false}
 license: {token: 20261122}
@@ -212,7 +211,7 @@ kubelet: {maxPods: many}
     for problem in &problems.0 {
         assert!(!problem.source.text.contains("planted-secret"));
         assert!(!problem.source.text.contains("20261122"));
-        // What is not a secret is shown.
+        // Other values are not masked.
         assert!(problem.source.text.contains("maxPods: many"));
     }
     assert!(!problems.to_string().contains("20261122"));
@@ -220,7 +219,7 @@ kubelet: {maxPods: many}
 
 // case 7.4, case 7.6b
 #[test]
-fn a_misspelt_key_is_named_beside_the_problem_that_it_causes() {
+fn a_misspelt_key_is_reported_beside_the_problem_that_it_causes() {
     let config = "\
 tracking: {enabled: no}
 apiServer: {externalAdress: mke.example.com}
@@ -232,7 +231,7 @@ hosts:
     ssh: {user: root, keyPath: a}
 etcd: {storageQuota: much}
 ";
-    insta::assert_snapshot!(said(config, "4.1.5"), @r"
+    insta::assert_snapshot!(messages(config, "4.1.5"), @r"
     environments/prod/environment.yaml:2:13: warning: unknown key `apiServer.externalAdress`; did you mean `externalAddress`?
     environments/prod/environment.yaml:5:10: a host has no `ssh.address`; write `address: 10.0.0.1`
     environments/prod/environment.yaml:5:11: warning: unknown key `hosts[].ssh.adress`; did you mean `address`?
@@ -245,7 +244,7 @@ etcd: {storageQuota: much}
 
 // case 7.4
 #[test]
-fn a_misspelt_key_is_named_beside_what_is_wrong_elsewhere_in_the_files() {
+fn a_misspelt_key_is_reported_beside_the_problems_of_loading() {
     let folder = tempfile::tempdir().unwrap();
     let root = Utf8Path::from_path(folder.path()).unwrap();
     let write = |path: &str, text: &str| {
@@ -277,8 +276,8 @@ fn a_misspelt_key_is_named_beside_what_is_wrong_elsewhere_in_the_files() {
     assert!(!problems.0.iter().any(shown), "a misspelt secret is shown");
 }
 
-/// Returns what is said of a configuration for 4.1.5 where nothing is accepted.
-fn said_without_accepting(config: &str, version: &str) -> String {
+/// Returns the messages about a configuration without `accept`.
+fn messages_without_accept(config: &str, version: &str) -> String {
     let mut environment = environment(config);
     environment.accept.clear();
     match render(&environment, URLS, &release(version)) {
@@ -287,35 +286,35 @@ fn said_without_accepting(config: &str, version: &str) -> String {
     }
 }
 
-/// Item 7: a client's secret is a secret.
+/// Item 7: the secret of an OIDC client is masked.
 #[test]
 fn the_secret_of_a_client_is_not_shown() {
     let config = format!(
         "{HOSTS}authentication: {{clients: [{{id: a, redirectURIs: [localhost:8080], secret: planted-secret}}]}}\n"
     );
-    insta::assert_snapshot!(said(&config, "4.1.5"), @"
+    insta::assert_snapshot!(messages(&config, "4.1.5"), @"
     environments/prod/environment.yaml:5:76: `authentication.clients[].secret` is a secret, and files are committed; write `{ $env: NAME }` or `{ $file: path }` in its place
     ");
-    let wrong = config.replace("planted-secret", "[planted-secret]");
-    let problems = render(&environment(&wrong), URLS, &release("4.1.5")).unwrap_err();
+    let invalid = config.replace("planted-secret", "[planted-secret]");
+    let problems = render(&environment(&invalid), URLS, &release("4.1.5")).unwrap_err();
     assert!(!problems.to_string().contains("planted"), "{problems}");
     assert!(!problems.0[0].source.text.contains("planted"));
 }
 
-/// Item 6: from 4.1.1 on `single` is warned of.
+/// Item 6: `single` is warned of since 4.1.1.
 #[test]
 fn the_role_single_is_warned_of_from_the_release_that_dropped_it() {
     let config = HOSTS.replace("controller+worker", "single");
-    assert_eq!(said(&config, "4.1.0"), "");
-    insta::assert_snapshot!(said(&config, "4.1.1"), @"
+    assert_eq!(messages(&config, "4.1.0"), "");
+    insta::assert_snapshot!(messages(&config, "4.1.1"), @"
     environments/prod/environment.yaml:3:11: `hosts[].role` is `single`, but the release notes of v4.1.1 say that MKE recognizes only `controller+worker` and `worker`; write `controller+worker`, also for the only node of a cluster
     ");
-    assert!(said(&config, "4.1.1-rc.1").contains("recognizes only"));
+    assert!(messages(&config, "4.1.1-rc.1").contains("recognizes only"));
 }
 
-/// Item 17: what the documents contradict each other in is warned of and passed on.
+/// Item 17: keys with contradicting documents are passed on with a warning.
 #[test]
-fn keys_that_are_better_not_written_are_warned_of() {
+fn cautions_are_warned_of() {
     let config = format!(
         "{HOSTS}{}",
         "\
@@ -326,28 +325,33 @@ backup: {schedule: {path: /backup}}
 k8sProviderSpecs: {dataDir: /data}
 "
     );
-    insta::assert_snapshot!(said(&config, "4.2.0"), @"environments/prod/environment.yaml:9:29: `k8sProviderSpecs.dataDir` is `/data`, not an absolute path that ends in `/k0s`; write the absolute path of a folder `k0s`, such as `/data/k0s`");
+    insta::assert_snapshot!(messages(&config, "4.2.0"), @"environments/prod/environment.yaml:9:29: `k8sProviderSpecs.dataDir` is `/data`, not an absolute path that ends in `/k0s`; write the absolute path of a folder `k0s`, such as `/data/k0s`");
     let config = config.replace("/data}", "/data/k0s}");
-    insta::assert_snapshot!(said(&config, "4.2.0"), @"
+    insta::assert_snapshot!(messages(&config, "4.2.0"), @"
     environments/prod/environment.yaml:7:18: `apiServer.audit.level` is `metadata`, which the vendor's page has in its table, while its text has a capital letter; write `None`, `Metadata` or `Request`
     environments/prod/environment.yaml:7:37: `apiServer.audit.logPath` is `/var/log/audit.log`, but MKE rejects each path other than its own, and that differs between releases; remove it
     environments/prod/environment.yaml:7:69: `apiServer.audit.policyFile` is `/etc/audit_policy.yaml`, but MKE does not let it be changed, and the default differs between releases; remove it
     environments/prod/environment.yaml:8:27: `backup.schedule.path` is `/backup`, but the documentation of v4.2.0 says that MKE does not support scheduled backups; remove it, or install v4.2.1
     environments/prod/environment.yaml:9:29: `k8sProviderSpecs.dataDir` is `/data/k0s`, but the vendor's pages spell this key in two ways, `k8sProviderSpecs.dataDir` and `providerSpecs.k0sProviderSpecs.k0sDataDir`; write the one that `mkectl init -d PATH` of this release prints
     ");
-    assert!(!said(&config, "4.2.1").contains("scheduled backups"));
+    assert!(!messages(&config, "4.2.1").contains("scheduled backups"));
     let others = ["None", "Metadata", "Request"]
         .map(|level| config.replace("level: metadata", &format!("level: {level}")));
     for other in others {
-        assert!(!said(&other, "4.2.0").contains("audit.level"), "{other}");
+        assert!(
+            !messages(&other, "4.2.0").contains("audit.level"),
+            "{other}"
+        );
     }
     let level = config.replace("level: metadata", "level: RequestResponse");
-    assert!(said(&level, "4.2.0").contains("`RequestResponse`, which no page of the vendor lists"));
+    assert!(
+        messages(&level, "4.2.0").contains("`RequestResponse`, which no page of the vendor lists")
+    );
 }
 
 /// Item 23: images and charts from elsewhere, and storage in a cloud.
 #[test]
-fn what_comes_from_elsewhere_is_refused_wherever_it_stands() {
+fn external_sources_are_refused_at_each_level() {
     let with = |more: &str| format!("{HOSTS}{more}");
     let calico = |values: &str| {
         with(&format!(
@@ -406,10 +410,10 @@ fn what_comes_from_elsewhere_is_refused_wherever_it_stands() {
             "the only storage of this type is AWS S3",
         ),
     ] {
-        let said = said(&config, "4.1.1");
+        let messages = messages(&config, "4.1.1");
         match expected {
-            "" => assert_eq!(said, "", "{config}"),
-            expected => assert!(said.contains(expected), "{config}\n{said}"),
+            "" => assert_eq!(messages, "", "{config}"),
+            expected => assert!(messages.contains(expected), "{config}\n{messages}"),
         }
         let mut accepting = environment(&config);
         accepting.accept.push(Node::string("online-addons"));
@@ -422,16 +426,16 @@ fn what_comes_from_elsewhere_is_refused_wherever_it_stands() {
         "{}kubelet: {{kubeletRootDir: /data/kubelet}}\n",
         calico(FIRST)
     );
-    assert!(said(&moved, "4.1.1").contains("is not `kubeletVolumePluginPath: /data/kubelet`"));
+    assert!(messages(&moved, "4.1.1").contains("is not `kubeletVolumePluginPath: /data/kubelet`"));
 }
 
-/// Items 22 and 23: what no bundle has is named until the operator confirms that it is present.
+/// Items 22 and 23: requirements outside of bundles are warned of until the operator accepts them.
 #[test]
-fn what_no_bundle_has_is_warned_of() {
+fn requirements_that_no_bundle_contains_are_warned_of() {
     let config = format!(
         "{HOSTS}apiServer: {{externalAddress: mke.example.com}}\ndevicePlugins: {{nvidiaGPU: {{enabled: true}}}}\nfips: {{enabled: true}}\n"
     );
-    insta::assert_snapshot!(said(&config, "4.2.0"), @r#"
+    insta::assert_snapshot!(messages(&config, "4.2.0"), @r#"
     environments/prod/environment.yaml:6:38: `devicePlugins.nvidiaGPU.enabled` is `true`, but no bundle has NVIDIA's drivers: "you must deploy a package registry and mirror the drivers to it", says the vendor; prepare the nodes; when that is done, write `accept: [not-in-bundle]`
     environments/prod/environment.yaml:7:17: `fips.enabled` is `true`, but no bundle has what FIPS needs on each host: the packages of `libcrypto3-mirantis`, the symlink `libcrypto-k0s.so.3` and the FIPS k0s binary; prepare the nodes; when that is done, write `accept: [not-in-bundle]`
     "#);
@@ -450,14 +454,14 @@ fn what_no_bundle_has_is_warned_of() {
 /// Item 23: without a licence telemetry cannot be switched off.
 #[test]
 fn telemetry_without_a_licence_is_warned_of() {
-    insta::assert_snapshot!(said_without_accepting(HOSTS, "4.1.5"), @"
+    insta::assert_snapshot!(messages_without_accept(HOSTS, "4.1.5"), @"
     environments/prod/environment.yaml:1:21: `tracking.enabled: false` has no effect without a licence: MKE tries to send telemetry to the vendor; write `license: { token: { $env: NAME } }` below `config`, or `accept: [telemetry]`
     ");
     let licensed = format!("{HOSTS}license: {{token: {{$env: LICENSE}}}}\n");
-    assert_eq!(said_without_accepting(&licensed, "4.1.5"), "");
+    assert_eq!(messages_without_accept(&licensed, "4.1.5"), "");
     let empty = format!("{HOSTS}license: {{token: ''}}\n");
-    assert!(said_without_accepting(&empty, "4.1.5").contains("without a licence"));
-    assert_eq!(said(HOSTS, "4.1.5"), "");
+    assert!(messages_without_accept(&empty, "4.1.5").contains("without a licence"));
+    assert_eq!(messages(HOSTS, "4.1.5"), "");
     let mut rehearsal = environment(HOSTS);
     rehearsal.accept.clear();
     rehearsal.rehearsal = true;
@@ -465,7 +469,7 @@ fn telemetry_without_a_licence_is_warned_of() {
     assert_eq!(rendered.warnings, [""; 0]);
 }
 
-/// Item 29: nothing rules out a pre-release, which has the keys and rules of its release.
+/// Item 29: a pre-release has the keys and rules of its release.
 #[test]
 fn a_pre_release_is_rendered_as_its_release() {
     let config =
@@ -477,22 +481,22 @@ fn a_pre_release_is_rendered_as_its_release() {
         "{}",
         rendered.text
     );
-    let way = release("4.2.1-rc.3").upgrade_from(&semver::Version::new(4, 2, 0));
-    assert!(way.is_ok(), "{way:?}");
+    let upgrade = release("4.2.1-rc.3").upgrade_from(&semver::Version::new(4, 2, 0));
+    assert!(upgrade.is_ok(), "{upgrade:?}");
 }
 
-/// Section 6: child clusters are refused in the vendor's words.
+/// Section 6: child clusters are refused with a quotation of the vendor.
 #[test]
-fn a_child_cluster_is_refused_with_the_sentence_of_the_vendor() {
+fn a_child_cluster_is_refused_with_the_statement_of_the_vendor() {
     let config = format!("kind: MkeChildConfig\n{HOSTS}");
-    let said = said(&config, "4.2.1");
+    let messages = messages(&config, "4.2.1");
     assert!(
-        said.contains("\"Currently, offline installation is not supported for child clusters\", says the vendor"),
-        "{said}"
+        messages.contains("\"Currently, offline installation is not supported for child clusters\", says the vendor"),
+        "{messages}"
     );
-    let wrong = crate::validate("kind: MkeChildConfig\n").unwrap_err();
+    let problems = crate::validate("kind: MkeChildConfig\n").unwrap_err();
     assert!(
-        wrong[1].contains("not supported for child clusters"),
-        "{wrong:?}"
+        problems[1].contains("not supported for child clusters"),
+        "{problems:?}"
     );
 }

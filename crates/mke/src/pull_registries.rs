@@ -1,38 +1,37 @@
-//! Where the nodes of a cluster pull from, read from its `mke4.yaml` and from nowhere else: what is
-//! there is what they do.
+//! The registries that the nodes of a cluster pull from. They are read from its `mke4.yaml` only,
+//! because the nodes use that file.
 
 use serde_yaml::Value;
 
 use crate::validate::Validator;
 
-/// Where images and charts come from. Usually that is one registry, and need not be.
+/// The registries of images and charts, which are usually the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pulls {
+pub struct PullRegistries {
     /// `spec.registries.imageRegistry`.
-    pub images: PulledRegistry,
+    pub images: PullRegistry,
     /// `spec.registries.chartRegistry`.
-    pub charts: PulledRegistry,
+    pub charts: PullRegistry,
 }
 
-/// A registry as `mke4.yaml` names it.
+/// A registry of `mke4.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PulledRegistry {
+pub struct PullRegistry {
     /// Host, port and path, without scheme: `registry.example.com:5000/mke`.
     pub url: String,
-    /// Its certificate authority in PEM, if that is a private one.
+    /// Its private CA, in PEM.
     pub ca_pem: Option<String>,
-    /// The name of the secret that nodes pull with; they pull without credentials where there is
-    /// none (CHILDREG).
+    /// The name of the pull secret. Without one, nodes pull anonymously (CHILDREG).
     pub secret: Option<String>,
 }
 
-impl PulledRegistry {
+impl PullRegistry {
     /// Returns `host[:port]`.
     pub fn address(&self) -> &str {
         self.url.split_once('/').map_or(&self.url, |(host, _)| host)
     }
 
-    /// Returns the repository that holds an artifact, as the registry's API names it.
+    /// Returns the repository of an artifact, as in the registry's API.
     pub fn repository(&self, name: &str) -> String {
         match self.url.split_once('/') {
             Some((_, project)) => format!("{project}/{name}"),
@@ -41,28 +40,29 @@ impl PulledRegistry {
     }
 }
 
-/// Reads where nodes pull from out of the text of an `mke4.yaml`. Other faults of the file are not
-/// checked here.
+/// Reads the registries from the text of an `mke4.yaml`. The rest of the file is not checked.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with the two registries, a fragment each.
-pub fn pulls(text: &str) -> Result<Pulls, Vec<String>> {
+/// All problems of the two registries, a fragment each.
+pub fn pull_registries(text: &str) -> Result<PullRegistries, Vec<String>> {
     let document: Value =
         serde_yaml::from_str(text).map_err(|error| vec![format!("it is not YAML: {error}")])?;
     let mut validator = Validator::new(&document);
     let images = registry(&mut validator, "imageRegistry", "");
     let charts = registry(&mut validator, "chartRegistry", "oci://");
     match (images, charts) {
-        (Some(images), Some(charts)) if validator.wrong.is_empty() => Ok(Pulls { images, charts }),
-        _ => Err(validator.wrong),
+        (Some(images), Some(charts)) if validator.problems.is_empty() => {
+            Ok(PullRegistries { images, charts })
+        }
+        _ => Err(validator.problems),
     }
 }
 
-fn registry(validator: &mut Validator<'_>, name: &str, scheme: &str) -> Option<PulledRegistry> {
+fn registry(validator: &mut Validator<'_>, name: &str, scheme: &str) -> Option<PullRegistry> {
     let url = validator.registry(name, scheme)?;
     let secret = validator.value(&format!("spec.registries.{name}.credentialsSecretName"));
-    Some(PulledRegistry {
+    Some(PullRegistry {
         url: url.strip_prefix(scheme).unwrap_or(&url).to_owned(),
         ca_pem: validator.ca(name),
         secret: secret
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_registries_are_read_and_nothing_else_matters() {
+    fn both_registries_are_read_and_other_keys_ignored() {
         let text = "\
 spec:
   registries:
@@ -90,29 +90,29 @@ spec:
         -----BEGIN CERTIFICATE-----
       credentialsSecretName: ''
 ";
-        let pulls = pulls(text).unwrap();
-        assert_eq!(pulls.images.address(), "images.example.com:5000");
+        let registries = pull_registries(text).unwrap();
+        assert_eq!(registries.images.address(), "images.example.com:5000");
         assert_eq!(
-            pulls.images.repository("calico/node"),
+            registries.images.repository("calico/node"),
             "deep/mke/calico/node"
         );
-        assert_eq!(pulls.images.secret.as_deref(), Some("pull"));
-        assert_eq!(pulls.images.ca_pem, None);
-        assert_eq!(pulls.charts.address(), "charts.example.com");
-        assert_eq!(pulls.charts.repository("charts/kof"), "charts/kof");
-        assert_eq!(pulls.charts.secret, None);
-        assert!(pulls.charts.ca_pem.is_some());
+        assert_eq!(registries.images.secret.as_deref(), Some("pull"));
+        assert_eq!(registries.images.ca_pem, None);
+        assert_eq!(registries.charts.address(), "charts.example.com");
+        assert_eq!(registries.charts.repository("charts/kof"), "charts/kof");
+        assert_eq!(registries.charts.secret, None);
+        assert!(registries.charts.ca_pem.is_some());
     }
 
     #[test]
-    fn what_names_no_registry_is_refused() {
+    fn a_file_without_registries_is_refused() {
         assert_eq!(
-            pulls("spec: { registries: { imageRegistry: { url: 'a/' } } }").unwrap_err(),
+            pull_registries("spec: { registries: { imageRegistry: { url: 'a/' } } }").unwrap_err(),
             [
                 "`spec.registries.imageRegistry.url` is `a/`, which ends with a slash",
                 "`spec.registries.chartRegistry.url` is missing"
             ]
         );
-        assert!(pulls("[").is_err());
+        assert!(pull_registries("[").is_err());
     }
 }
