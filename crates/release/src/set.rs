@@ -20,7 +20,7 @@ mod error;
 pub(crate) use agree::contradiction;
 
 pub use bundle::HelmError;
-pub use bundle::set::SetError;
+pub use bundle::set::{SetError, SetProblem};
 pub use error::{Error, Moved};
 
 /// Suffixes of signature tags, after the digest of the signed manifest: none for the tag that
