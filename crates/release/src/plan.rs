@@ -383,11 +383,11 @@ pub(crate) async fn of_locked(
     let rendered = render::render(context.workspace, &mut environment, &release)?;
     let mut config = Config {
         digest: sha256(rendered.text.as_bytes()),
-        committed: crate::workspace::read_if_there(&output.config)?,
+        committed: crate::workspace::read_if_exists(&output.config)?,
         text: rendered.text,
         applied: None,
     };
-    let receipt_text = crate::workspace::read_if_there(&output.receipt)?;
+    let receipt_text = crate::workspace::read_if_exists(&output.receipt)?;
     let receipt = receipt_text
         .as_deref()
         .map(|text| Receipt::parse(text, &output.receipt))

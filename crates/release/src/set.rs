@@ -11,7 +11,7 @@ use bundle::{Artifact, Lock, SetBundle, Source};
 use camino::Utf8PathBuf;
 use environment::{Environment, Problem, Problems};
 
-use crate::workspace::read_if_there;
+use crate::workspace::read_if_exists;
 use crate::{Error as AnyError, Workspace};
 
 mod agree;
@@ -52,7 +52,7 @@ pub fn load(workspace: &Workspace, name: &str) -> Result<Loaded, AnyError> {
         let name = redaction::without_login(name);
         return Err(Error::Name { name }.into());
     }
-    let Some(text) = read_if_there(&file)? else {
+    let Some(text) = read_if_exists(&file)? else {
         return Err(Error::Missing {
             name: name.to_owned(),
             path,

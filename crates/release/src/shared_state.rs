@@ -17,7 +17,7 @@ use oci_spec::image::Digest;
 
 use crate::event::Event;
 use crate::receipt::{self, Receipt};
-use crate::workspace::{Output, read_if_there};
+use crate::workspace::{Output, read_if_exists};
 use crate::{Context, Error, chain, sha256};
 
 mod state;
@@ -208,7 +208,7 @@ pub(crate) async fn begin(
         output,
         ..
     } = subject;
-    let receipt = read_if_there(&output.receipt)?;
+    let receipt = read_if_exists(&output.receipt)?;
     let state = State {
         phase: Phase::Began,
         run: own_run::new(context),
@@ -269,7 +269,7 @@ pub(crate) async fn end(
         output,
         ..
     } = subject;
-    let receipt = read_if_there(&output.receipt)?;
+    let receipt = read_if_exists(&output.receipt)?;
     let state = State {
         phase: Phase::Ended,
         receipt: receipt.map(|text| sha256(text.as_bytes())),

@@ -8,7 +8,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use crate::workspace::{Output, read_if_there, remove_if_there, write_whole};
+use crate::workspace::{Output, read_if_exists, remove_if_exists, write_atomically};
 use crate::{Error, Kind, receipt};
 
 /// The contents of the note.
@@ -53,7 +53,7 @@ impl UnderWay {
     /// The file cannot be read, or [`InvalidNote`] if it is not a note.
     pub fn read(output: &Output) -> Result<Option<Self>, Error> {
         let path = path(output);
-        let text = read_if_there(&path)?;
+        let text = read_if_exists(&path)?;
         let note = text.map(|text| redaction::yaml::read(&text)).transpose();
         note.map_err(|source| Error::UnderWay(InvalidNote { path, source }))
     }
@@ -89,7 +89,7 @@ impl UnderWay {
             path: path.clone(),
             source,
         })?;
-        write_whole(&path, &text)
+        write_atomically(&path, &text)
     }
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn remove(output: &Output, log: &Utf8Path) -> Result<(), Error> {
     if UnderWay::read(output)?.is_some_and(|note| note.log != log) {
         return Ok(());
     }
-    remove_if_there(&path(output))
+    remove_if_exists(&path(output))
 }
 
 /// Returns the path of the note: beside the logs, which are not committed either.

@@ -12,7 +12,7 @@ use crate::config::render;
 use crate::receipt::{self, Applied, Provenance, Pushed, Receipt};
 use crate::shared_state::{self, Standing, Subject};
 use crate::transfer::look;
-use crate::workspace::{Output, read_if_there};
+use crate::workspace::{Output, read_if_exists};
 use crate::{Context, Error, locked, sha256};
 
 /// A rebuilt receipt that is not written yet.
@@ -164,7 +164,7 @@ pub async fn rebuild(
             applied: Some(applied),
             failed: None,
         },
-        before: read_if_there(&cluster.output.receipt)?,
+        before: read_if_exists(&cluster.output.receipt)?,
         cluster,
         standing,
         warnings,

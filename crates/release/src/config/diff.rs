@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::config::check;
 use crate::receipt::Receipt;
-use crate::workspace::{Output, read_if_there};
+use crate::workspace::{Output, read_if_exists};
 use crate::{Error, Workspace, sha256};
 
 mod releases;
@@ -107,7 +107,7 @@ pub fn environment(workspace: &Workspace, name: &str) -> Result<Drift, Error> {
     let text = check::rendered(workspace, &mut environment)?.text;
     let output = Output::below(&workspace.environment(name));
     let path = workspace.shown(&output.config).to_owned();
-    let committed = read_if_there(&output.config)?;
+    let committed = read_if_exists(&output.config)?;
     let changes = match &committed {
         Some(committed) => mke::compare(&parse(&path, committed)?, &parse(&path, &text)?),
         None => Vec::new(),
@@ -192,7 +192,7 @@ fn last(
             environment.registry.image_url(),
         ),
     ];
-    if let Some(lock) = read_if_there(&lock)? {
+    if let Some(lock) = read_if_exists(&lock)? {
         changes.push(Update::new("lock", applied.lock, sha256(lock.as_bytes())));
     }
     changes.retain(|change| change.old != change.new);

@@ -15,7 +15,7 @@ use crate::receipt::{Applied, Receipt};
 use crate::shared_state::Standing;
 use crate::transfer::program::{self, Program};
 use crate::warnings::Warnings;
-use crate::workspace::{Output, read_if_there};
+use crate::workspace::{Output, read_if_exists};
 use crate::{Context, Error, kubeconfig, plan, sha256};
 
 /// Why mkectl runs in a migration.
@@ -191,7 +191,7 @@ pub(super) fn decide(
         }
         if exists {
             // A cluster that was not asked is assumed to have the configuration rendered last.
-            let file = read_if_there(&inputs.output.config)?;
+            let file = read_if_exists(&inputs.output.config)?;
             let applied = inputs.applied().map(|applied| applied.config.as_str());
             let last =
                 (file.as_deref()).filter(|text| applied == Some(sha256(text.as_bytes()).as_str()));

@@ -19,7 +19,7 @@ use crate::locked::Locked;
 use crate::receipt::{self, Receipt};
 use crate::shared_state::State;
 use crate::transfer::program;
-use crate::workspace::{Output, read_if_there};
+use crate::workspace::{Output, read_if_exists};
 use crate::{
     Context, Error, Workspace, chain, cluster, locked, parallel, requires, set, sha256, workspace,
 };
@@ -212,7 +212,7 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
         };
         status.add(chain(error), fix);
     }
-    let text = read_if_there(&output.receipt).ok().flatten();
+    let text = read_if_exists(&output.receipt).ok().flatten();
     status.receipt_sha256 = text.map(|text| sha256(text.as_bytes()));
     let recorded = receipt.as_ref().ok().and_then(Option::as_ref);
     status.deployed = recorded.and_then(deployed);
@@ -309,7 +309,7 @@ fn configuration(
         }
     };
     let path = context.workspace.shown(&output.config);
-    match read_if_there(&output.config) {
+    match read_if_exists(&output.config) {
         Err(error) => status.add(chain(&error), Fix::List(path.to_owned())),
         Ok(None) => status.add(format!("{path} is missing"), Fix::Render),
         Ok(Some(committed)) if committed != rendered => {

@@ -19,7 +19,7 @@ use crate::event::{Event, Remediable, Step};
 use crate::observe::BundleObserver;
 use crate::transfer::program;
 use crate::transfer::read::report_start;
-use crate::workspace::{DEFAULT_ARCH, read_if_there, write_whole};
+use crate::workspace::{DEFAULT_ARCH, read_if_exists, write_atomically};
 use crate::{Context, workspace};
 
 mod error;
@@ -103,7 +103,7 @@ pub fn learn(context: &Context<'_>, request: &Request) -> Result<Outcome, crate:
             seen.file = known.bundle_file(arch);
         }
         let form = match &request.checksum {
-            Some(path) => read_if_there(path)?.map(|text| checksum_form(&text).to_owned()),
+            Some(path) => read_if_exists(path)?.map(|text| checksum_form(&text).to_owned()),
             None => None,
         };
         seen.checksum_form = form.or(before.and_then(|before| before.checksum_form.clone()));
@@ -124,10 +124,10 @@ pub fn learn(context: &Context<'_>, request: &Request) -> Result<Outcome, crate:
         }
     })?;
     let path = workspace.facts(&request.release);
-    let written = read_if_there(&path)?.as_deref() != Some(&text);
+    let written = read_if_exists(&path)?.as_deref() != Some(&text);
     if written {
         crate::links::refuse_one(workspace, path.parent().unwrap_or(&path))?;
-        write_whole(&path, &text)?;
+        write_atomically(&path, &text)?;
     }
     let contradictions = observations.contradictions();
     let exceptions = observations.bundles.values().flat_map(|it| &it.exceptions);
