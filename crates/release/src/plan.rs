@@ -150,7 +150,7 @@ impl Plan {
             present: self
                 .artifacts_where(|planned| !planned.is_to_be_pushed())
                 .collect(),
-            shut: self.pull_refusal.as_ref(),
+            pull_refusal: self.pull_refusal.as_ref(),
         }
     }
 
@@ -499,7 +499,7 @@ pub(crate) async fn of_locked(
         environment: &environment,
         artifacts: pushed.collect(),
         present: Vec::new(),
-        shut: None,
+        pull_refusal: None,
     };
     let blobs_in_registry = match state {
         RegistryState::Live => match present::survey(context, &locked.lock, &delivery).await {
@@ -558,7 +558,7 @@ pub(crate) async fn of_locked(
         to_fetch,
         to_fetch_of_sets,
         seen,
-        pull_refusal: looked.shut,
+        pull_refusal: looked.pull_refusal,
         artifacts,
         config,
         output,

@@ -17,7 +17,7 @@ use crate::locked::Locked;
 use crate::receipt::Receipt;
 use crate::shared_state::{self, Conflict, Standing};
 use crate::transfer::connect::{self, connect};
-use crate::transfer::look::{self, Planned, QUESTIONS_AT_ONCE, Seen};
+use crate::transfer::look::{self, MAX_CONCURRENT_LOOKUPS, Planned, Seen};
 use crate::workspace::Output;
 use crate::{Context, Credentials, Error, chain, rehearse};
 
@@ -219,7 +219,7 @@ async fn one_project(context: &Context<'_>, questions: Vec<&Question>) {
         Err(error) => return questions.iter().for_each(|question| question.fail(&error)),
     };
     futures_util::stream::iter(questions)
-        .for_each_concurrent(QUESTIONS_AT_ONCE, |question| {
+        .for_each_concurrent(MAX_CONCURRENT_LOOKUPS, |question| {
             let seen = Arc::clone(&seen);
             async move {
                 let receipt = question.receipt.as_ref().and_then(Option::as_ref);
