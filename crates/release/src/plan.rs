@@ -10,13 +10,13 @@ use environment::Environment;
 use oci_spec::image::Digest;
 
 use crate::cluster::executor::{Action, ClusterPlan, Target};
-use crate::cluster::in_progress::{self, UnderWay};
+use crate::cluster::in_progress::{self, RunNote};
 use crate::cluster::{migrate, run};
 use crate::config::applied;
 use crate::config::render::{self, Config};
 use crate::receipt::{Applied, Receipt};
 use crate::requires::{self, Unmet};
-use crate::shared_state::{self, Standing};
+use crate::shared_state::{self, StateCheck};
 use crate::transfer::look::{self, Planned};
 use crate::transfer::push::Delivery;
 use crate::transfer::{connect, fetch, present, program, set};
@@ -84,7 +84,7 @@ pub struct Plan {
     /// SHA-256 of the receipt's file.
     pub(crate) receipt_sha256: Option<String>,
     /// The state in the registry that operators share, compared with the receipt.
-    pub(crate) shared: Standing,
+    pub(crate) shared: StateCheck,
     /// The requirement on another environment that is not met.
     pub(crate) unmet: Option<Unmet>,
     /// Artifacts that mkectl lists and the lock lacks, unless the environment accepts that.
@@ -110,7 +110,7 @@ impl Plan {
     }
 
     /// Returns the state in the registry that operators share, compared with the receipt.
-    pub fn shared(&self) -> &Standing {
+    pub fn shared(&self) -> &StateCheck {
         &self.shared
     }
 
@@ -400,10 +400,10 @@ pub(crate) async fn of_locked(
         let here = [Some(config.text.as_str()), config.committed.as_deref()];
         applied::text(context, &here, &output, &applied.config, &applied.release)
     });
-    let under_way = UnderWay::read(&output)?;
+    let under_way = RunNote::read(&output)?;
     let mut warnings = Warnings {
         of_plan: rendered.warnings,
-        of_here: under_way.iter().map(UnderWay::message).collect(),
+        of_run: under_way.iter().map(RunNote::message).collect(),
     };
     if purpose == Purpose::Migrate {
         migrate::of(&environment)?;
@@ -428,7 +428,7 @@ pub(crate) async fn of_locked(
         RegistryState::Live if is_shared && touches_cluster => {
             shared_state::read(context, &environment, &output, receipt.as_ref()).await
         }
-        _ => Standing::unasked(),
+        _ => StateCheck::skipped(),
     };
     let inputs = decide::Inputs {
         environment: &environment,
@@ -462,7 +462,7 @@ pub(crate) async fn of_locked(
             verify::unserved(context, &environment, unlocked, &mut warnings).await?
         }
         RegistryState::Snapshot(_) if !unlocked.is_empty() => {
-            warnings.of_here.push(format!(
+            warnings.of_run.push(format!(
                 "the snapshot does not list {} that mkectl requires and the lock lacks: `plan` without `--snapshot` asks the registry",
                 environment::count(unlocked.len(), "artifact")
             ));
@@ -470,10 +470,10 @@ pub(crate) async fn of_locked(
         }
         _ => unlocked,
     };
-    warnings.of_here.extend(shared.warning.clone());
+    warnings.of_run.extend(shared.warning.clone());
     if is_shared && !environment.rehearsal {
         warnings
-            .of_here
+            .of_run
             .extend(crate::warnings::uncommitted_locks(context, &locked));
     }
     let unmet = match touches_cluster {
@@ -506,7 +506,7 @@ pub(crate) async fn of_locked(
             Ok(held) => held,
             Err(error @ crate::Error::Fetch(_)) => {
                 warnings
-                    .of_here
+                    .of_run
                     .push(format!("deploy would fail: {}", chain(&error)));
                 None
             }

@@ -14,7 +14,7 @@ use crate::{Error, Kind, receipt};
 /// The contents of the note.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct UnderWay {
+pub struct RunNote {
     /// The command of mkectl, such as `apply`.
     #[serde(default = "apply")]
     pub command: String,
@@ -46,7 +46,7 @@ impl InvalidNote {
     }
 }
 
-impl UnderWay {
+impl RunNote {
     /// Reads the note, if one exists.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ impl UnderWay {
         let path = path(output);
         let text = read_if_exists(&path)?;
         let note = text.map(|text| redaction::yaml::read(&text)).transpose();
-        note.map_err(|source| Error::UnderWay(InvalidNote { path, source }))
+        note.map_err(|source| Error::RunNote(InvalidNote { path, source }))
     }
 
     /// Returns whether that mkectl is still running.
@@ -96,7 +96,7 @@ impl UnderWay {
 /// Removes the note of the run with this log. The note of an earlier run, whose result is unknown,
 /// stays.
 pub(crate) fn remove(output: &Output, log: &Utf8Path) -> Result<(), Error> {
-    if UnderWay::read(output)?.is_some_and(|note| note.log != log) {
+    if RunNote::read(output)?.is_some_and(|note| note.log != log) {
         return Ok(());
     }
     remove_if_exists(&path(output))

@@ -6,13 +6,13 @@ use semver::Version;
 use super::Purpose;
 use crate::cluster::executor::{Action, ClusterPlan};
 use crate::cluster::existing::{self, ExpectedCluster, Response};
-use crate::cluster::in_progress::UnderWay;
+use crate::cluster::in_progress::RunNote;
 use crate::cluster::{migrate, upgrade};
 use crate::config::render::Config;
 use crate::event::Step;
 use crate::locked::Locked;
 use crate::receipt::{Applied, Receipt};
-use crate::shared_state::Standing;
+use crate::shared_state::StateCheck;
 use crate::transfer::program::{self, Program};
 use crate::warnings::Warnings;
 use crate::workspace::{Output, read_if_exists};
@@ -33,8 +33,8 @@ pub(super) struct Inputs<'a> {
     pub(super) config: &'a Config,
     pub(super) output: &'a Output,
     pub(super) receipt: Option<&'a Receipt>,
-    pub(super) under_way: Option<&'a UnderWay>,
-    pub(super) shared: &'a Standing,
+    pub(super) under_way: Option<&'a RunNote>,
+    pub(super) shared: &'a StateCheck,
     pub(super) purpose: Purpose,
 }
 

@@ -12,7 +12,7 @@ use semver::Version;
 use serde::Serialize;
 
 use crate::cluster::existing;
-use crate::cluster::in_progress::UnderWay;
+use crate::cluster::in_progress::RunNote;
 use crate::config::check;
 use crate::event::Step;
 use crate::locked::Locked;
@@ -338,7 +338,7 @@ fn compare(
         && !matches!(&receipt, Ok(Some(receipt)) if receipt.applied.is_some());
     let deploy = if is_mke3 { Fix::Migrate } else { Fix::Deploy };
     let before = status.drift.len();
-    match UnderWay::read(output) {
+    match RunNote::read(output) {
         // While mkectl runs, every deploy is refused.
         Ok(Some(note)) if note.is_running() => {
             status.add(note.message(), Fix::Follow(note.log.clone()));
@@ -480,7 +480,7 @@ fn compare_cluster(context: &Context<'_>, status: &mut Status) {
             let output = Output::below(&context.workspace.environment(&name));
             // An interrupted or failed upgrade from this checkout is reported from its files.
             let ended = deployed.is_some_and(|deployed| deployed.failed_at.is_none())
-                && matches!(UnderWay::read(&output), Ok(None));
+                && matches!(RunNote::read(&output), Ok(None));
             if let (Some(live), Some(applied), true) = (live, applied, ended)
                 && version_of(live) > version_of(applied)
             {
