@@ -7,7 +7,7 @@ use environment::yaml::Source;
 use semver::Version;
 use serde::Serialize;
 
-use crate::config::diff::{self, Pair, Releases};
+use crate::config::diff::{self, EnvironmentDiff, Releases};
 use crate::config::{check, render};
 use crate::receipt::Receipt;
 use crate::workspace::{Output, read_if_exists, write_atomically};
@@ -36,7 +36,7 @@ pub struct Promoted {
     /// Path of the rendered configuration, relative to the workspace.
     pub config_path: Utf8PathBuf,
     /// Changes of the rendered configuration; `None` if it did not exist before.
-    pub config: Option<Pair>,
+    pub config: Option<EnvironmentDiff>,
     /// Changes between the releases, if both are locked.
     pub releases: Option<Releases>,
     /// Warnings.
@@ -156,18 +156,20 @@ fn rendered(
     workspace: &Workspace,
     name: &str,
     output: &Output,
-) -> Result<Option<Pair>, crate::Error> {
+) -> Result<Option<EnvironmentDiff>, crate::Error> {
     let drift = diff::environment(workspace, name)?;
     let mut environment = workspace.load(name)?;
     let text = check::rendered(workspace, &mut environment)?.text;
     if drift.committed != diff::State::Same {
         write_atomically(&output.config, &text)?;
     }
-    Ok((drift.committed != diff::State::Missing).then(|| Pair {
-        old: "the current mke4.yaml".to_owned(),
-        new: "the rendered one".to_owned(),
-        changes: drift.changes,
-    }))
+    Ok(
+        (drift.committed != diff::State::Missing).then(|| EnvironmentDiff {
+            old: "the current mke4.yaml".to_owned(),
+            new: "the rendered one".to_owned(),
+            changes: drift.changes,
+        }),
+    )
 }
 
 /// Returns why the release of an environment does not count as deployed there, if it does not.
