@@ -24,7 +24,7 @@ mod remove;
 
 mod error;
 
-pub use error::{Error, Left, Moved};
+pub use error::{Error, NotRemoved, OutdatedReason};
 pub use file::{ComputedFrom, KeptLock, PrunePlan, Remove, Stays};
 pub use remove::{Pruned, prune};
 
