@@ -73,7 +73,7 @@ pub(super) struct Pieces<'a> {
 impl<'a> Pieces<'a> {
     pub(super) fn new(partial: PartialBlob, reporter: &'a dyn Reporter) -> Self {
         let reported = partial.written();
-        reporter.report(Event::Spared {
+        reporter.report(Event::Skipped {
             step: Step::Fetch,
             bytes: reported,
         });
