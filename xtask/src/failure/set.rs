@@ -103,7 +103,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
             Some(RegistryFault::NotAllowed) => {
                 format!("let the account read this from {host}, or correct the reference: some registries refuse what does not exist")
             }
-            Some(RegistryFault::UnknownAuthority | RegistryFault::OtherAuthority | RegistryFault::WantsTls) => {
+            Some(RegistryFault::UnknownAuthority | RegistryFault::OtherAuthority | RegistryFault::RequiresTls) => {
                 format!("name the CA that signed its certificate in the set's file: `registries: {{ '{host}': {{ ca: FILE }} }}`; a CA that is named there already did not sign it")
             }
             Some(RegistryFault::WrongName | RegistryFault::Redirected) => {

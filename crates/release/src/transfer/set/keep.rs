@@ -49,7 +49,7 @@ impl BlobTarget for Memory {
         Ok(())
     }
 
-    fn found(&self) -> Digest {
+    fn digest(&self) -> Digest {
         digest_of(&self.0)
     }
 }
@@ -104,7 +104,7 @@ impl BlobTarget for Pieces<'_> {
         self.partial.restart().map_err(io::Error::other)
     }
 
-    fn found(&self) -> Digest {
+    fn digest(&self) -> Digest {
         self.partial.found()
     }
 }
