@@ -51,10 +51,12 @@ impl bundle::Observer for BundleObserver<'_> {
                 step: self.step,
                 why: format!("{reason}; again in {:.1} s", wait.as_secs_f32()),
             }),
-            bundle::Event::KeptAside { path } => self.reporter.report(Event::Warning(format!(
-                "an unfinished download of unknown origin was renamed to {}",
-                self.workspace.shown(path)
-            ))),
+            bundle::Event::UnknownFileRenamed { path } => {
+                self.reporter.report(Event::Warning(format!(
+                    "an unfinished download of unknown origin was renamed to {}",
+                    self.workspace.shown(path)
+                )))
+            }
             bundle::Event::ArchiveFinished { .. } | bundle::Event::DownloadStarted { .. } => {}
         }
     }

@@ -172,7 +172,7 @@ pub(crate) fn is_signature(
                 platforms: Vec::new(),
                 signatures: false,
                 subject: source.subject.clone(),
-                whole: None,
+                full_index: None,
                 alias: false,
             }
     };

@@ -323,7 +323,7 @@ fn exception(archive: &SurveyedArchive, top_folder: &str) -> Option<Exception> {
         (Err(_), None) => None,
     };
     let root = archive.roots.iter().find(|root| {
-        let called = root.called.as_deref().unwrap_or_default();
+        let called = root.name.as_deref().unwrap_or_default();
         tag.is_some_and(|tag| called == tag || called.ends_with(&format!(":{tag}")))
     });
     // A damaged archive with the name of an artifact needs a decision.
@@ -344,7 +344,7 @@ fn exception(archive: &SurveyedArchive, top_folder: &str) -> Option<Exception> {
         roots: match several {
             true => (archive.roots.iter())
                 .map(|root| {
-                    let called = root.called.clone();
+                    let called = root.name.clone();
                     (root.digest.to_string(), called.unwrap_or_default())
                 })
                 .collect(),
@@ -366,7 +366,7 @@ fn reference(archive: &SurveyedArchive, top_folder: &str) -> Option<String> {
         let name = Name::new(repository, tag).ok()?;
         Some(name.to_string())
     };
-    let mut called = (archive.roots.iter()).filter_map(|root| root.called.as_deref());
+    let mut called = (archive.roots.iter()).filter_map(|root| root.name.as_deref());
     let annotated = called.find_map(|called| {
         let (repository, tag) = called.rsplit_once(':')?;
         match repository.split_once('/') {

@@ -85,7 +85,7 @@ impl AllPresent {
         }
         Ok(Self {
             proven: Proven::new(lock, held.map(|held| held.environment.as_str())),
-            is_compared: store.has_compared(lock),
+            is_compared: store.has_hashed(lock),
         })
     }
 

@@ -417,7 +417,10 @@ async fn moved(
 
 /// Returns the digest that the upstream reference had when it was locked.
 fn upstream_digest(artifact: &Artifact) -> &Digest {
-    let whole = artifact.source.as_ref().and_then(|one| one.whole.as_ref());
+    let whole = artifact
+        .source
+        .as_ref()
+        .and_then(|one| one.full_index.as_ref());
     whole.unwrap_or(&artifact.digest)
 }
 

@@ -403,7 +403,7 @@ async fn read_manifest(
     let whole = artifact
         .source
         .as_ref()
-        .and_then(|source| source.whole.as_ref());
+        .and_then(|source| source.full_index.as_ref());
     let is_derived = artifact.manifests.len() > 1 && *need.digest == artifact.digest;
     let asked = whole.filter(|_| is_derived).unwrap_or(need.digest);
     let fetched = (repository.registry).get_manifest(&repository.path, asked.as_ref());
