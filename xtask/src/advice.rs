@@ -158,7 +158,7 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
         RegistryFault::PlainHttp => {
             "give the registry a certificate: nodes require HTTPS. Airlock uses plain HTTP for loopback addresses only"
         }
-        RegistryFault::WantsTls => {
+        RegistryFault::RequiresTls => {
             "name the CA of this loopback registry in registry.ca: Airlock then uses HTTPS"
         }
         RegistryFault::UnknownAuthority => {

@@ -393,7 +393,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::Mkectl(error) => cluster::mkectl(error),
         Error::Program(error) => cluster::program(error),
         Error::Run(error) => cluster::run(error),
-        Error::UnderWay(note) => cluster::under_way(note),
+        Error::RunNote(note) => cluster::invalid_run_note(note),
         Error::Existing(error) => cluster::existing(error),
         Error::Upgrade(error) => cluster::upgrade(error),
         Error::Migrate(error) => cluster::migrate(error),

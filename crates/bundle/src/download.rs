@@ -138,7 +138,7 @@ async fn download_to(
     };
     let (part, aside) = Part::open(&request.destination, &transfer.shown, feed)?;
     if let Some(path) = &aside {
-        observer.event(Event::KeptAside { path });
+        observer.event(Event::UnknownFileRenamed { path });
     }
     let mut writing = transfer.resume(&part).await?;
     let mut is_old = writing.length() > 0;

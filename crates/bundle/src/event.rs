@@ -41,7 +41,7 @@ pub enum Event<'a> {
         total: Option<u64>,
     },
     /// An unfinished file of unknown origin had the name of the download, and was renamed.
-    KeptAside {
+    UnknownFileRenamed {
         /// New path of that file.
         path: &'a Utf8Path,
     },

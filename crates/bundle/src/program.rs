@@ -1,7 +1,7 @@
 //! The download of `mkectl`: a compressed tar that contains the program (CLI-INST, BREW). The lock
 //! records the hash of the download.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use flate2::read::MultiGzDecoder;
@@ -98,9 +98,8 @@ pub fn unpack_program(
     };
     files::remove_abandoned(files::folder_of(program));
     let mut file = files::temporary_beside(program).map_err(failed)?;
-    copy_to(archive, sha256, &mut file).map_err(|error| match error {
-        NotCopied::Refused(error) => error,
-        NotCopied::Write(source) => failed(source),
+    program_in(archive, sha256, &mut |bytes| {
+        file.write_all(bytes).map_err(failed)
     })?;
     files::persist(file, program, files::Access::Program).map_err(failed)
 }
@@ -114,7 +113,7 @@ pub fn check_program(
     sha256: &str,
     program: &Utf8Path,
 ) -> Result<(), ProgramError> {
-    let expected = program_in(archive, sha256, &mut io::sink())?;
+    let expected = program_in(archive, sha256, &mut |_| Ok(()))?;
     let read = |source| ProgramError::Read {
         path: program.to_owned(),
         source,
@@ -136,63 +135,22 @@ pub fn check_program(
 /// # Errors
 /// [`ProgramError`] if the archive has a different hash or no program, or cannot be read.
 pub fn check_archive(archive: &Utf8Path, sha256: &str) -> Result<(), ProgramError> {
-    program_in(archive, sha256, &mut io::sink()).map(drop)
+    program_in(archive, sha256, &mut |_| Ok(())).map(drop)
 }
 
-/// Reason why the program was not copied out of its archive.
-enum NotCopied {
-    /// The archive is not valid.
-    Refused(ProgramError),
-    /// The copy cannot be written.
-    Write(io::Error),
-}
-
-/// Copies the program in `archive` to `out`. Distinguishes a failure to write from a fault of the
-/// archive.
-fn copy_to(archive: &Utf8Path, sha256: &str, out: &mut dyn Write) -> Result<(), NotCopied> {
-    let mut out = Remembering { out, failed: None };
-    let copied = program_in(archive, sha256, &mut out);
-    match (copied, out.failed) {
-        (Ok(_), _) => Ok(()),
-        (Err(ProgramError::Read { .. }), Some(source)) => Err(NotCopied::Write(source)),
-        (Err(error), _) => Err(NotCopied::Refused(error)),
-    }
-}
-
-/// A writer that records its failure.
-struct Remembering<'a> {
-    out: &'a mut dyn Write,
-    failed: Option<io::Error>,
-}
-
-impl Write for Remembering<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.out.write(bytes).inspect_err(|error| {
-            self.failed = Some(match error.raw_os_error() {
-                Some(code) => io::Error::from_raw_os_error(code),
-                None => error.kind().into(),
-            });
-        })
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
-}
-
-/// Copies the program in `archive` to `out` and returns its SHA-256. If it fails, the bytes in
-/// `out` must not be used.
+/// Passes the bytes of the program in `archive` to `write` and returns their SHA-256. If it fails,
+/// they must not be used.
 fn program_in(
     archive: &Utf8Path,
     sha256: &str,
-    out: &mut dyn Write,
+    write: &mut dyn FnMut(&[u8]) -> Result<(), ProgramError>,
 ) -> Result<String, ProgramError> {
     let read = |source| ProgramError::Read {
         path: archive.to_owned(),
         source,
     };
     let mut input = Hashed::new(files::open(archive).map_err(read)?);
-    let unpacked = copy_program(&mut input, out);
+    let ended = walk_to_program(&mut input, write);
     // The hash of the archive is compared first: faults inside of a wrong file do not matter.
     io::copy(&mut input, &mut io::sink()).map_err(read)?;
     let found = input.finish();
@@ -203,38 +161,53 @@ fn program_in(
             expected: sha256.to_owned(),
         });
     }
-    unpacked.map_err(read)?.ok_or(ProgramError::NoProgram {
-        path: archive.to_owned(),
-    })
+    match ended {
+        Ok(()) => Err(ProgramError::NoProgram {
+            path: archive.to_owned(),
+        }),
+        Err(Ended::Found(sha256)) => Ok(sha256),
+        Err(Ended::Read(source)) => Err(read(source)),
+        Err(Ended::Write(error)) => Err(error),
+    }
 }
 
-fn copy_program(input: &mut dyn Read, out: &mut dyn Write) -> io::Result<Option<String>> {
-    /// Reason to stop before the end of the tar. `Found` has the SHA-256 of the copied program.
-    enum Ended {
-        Found(String),
-        Failed(io::Error),
-    }
+/// Reason to stop before the end of the tar.
+enum Ended {
+    /// The program was copied. Has its SHA-256.
+    Found(String),
+    /// The archive cannot be read.
+    Read(io::Error),
+    /// The copy cannot be written.
+    Write(ProgramError),
+}
 
-    impl From<io::Error> for Ended {
-        fn from(error: io::Error) -> Self {
-            Self::Failed(error)
-        }
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error)
     }
+}
 
+/// Reads a compressed tar up to the end of the program.
+fn walk_to_program(
+    input: &mut dyn Read,
+    write: &mut dyn FnMut(&[u8]) -> Result<(), ProgramError>,
+) -> Result<(), Ended> {
     let mut inflated = MultiGzDecoder::new(input);
-    let walked = tarball::walk(&mut inflated, End::Optional, &mut |member| {
+    tarball::walk(&mut inflated, End::Optional, &mut |member| {
         if !member.kind.is_file() || member.path.rsplit(|&byte| byte == b'/').next() != Some(NAME) {
             return Ok(());
         }
-        let mut program = Hashed::new(member.take(LARGEST));
-        io::copy(&mut program, out)?;
-        Err(Ended::Found(program.finish()))
-    });
-    match walked {
-        Ok(()) => Ok(None),
-        Err(Ended::Found(sha256)) => Ok(Some(sha256)),
-        Err(Ended::Failed(error)) => Err(error),
-    }
+        let mut program = BufReader::new(Hashed::new(member.take(LARGEST)));
+        loop {
+            let bytes = program.fill_buf()?;
+            if bytes.is_empty() {
+                return Err(Ended::Found(program.into_inner().finish()));
+            }
+            write(bytes).map_err(Ended::Write)?;
+            let length = bytes.len();
+            program.consume(length);
+        }
+    })
 }
 
 /// A reader that hashes all bytes read.
@@ -290,17 +263,17 @@ mod tests {
         let folder = Utf8Path::from_path(folder.path()).unwrap();
         let (path, sha256) = archive(folder, "mkectl");
         let mut full = std::fs::File::create("/dev/full").unwrap();
-        let Err(NotCopied::Write(source)) = copy_to(&path, &sha256, &mut full) else {
-            panic!("the device is full");
+        let mut write = |bytes: &[u8]| {
+            full.write_all(bytes).map_err(|source| ProgramError::Write {
+                path: path.clone(),
+                source,
+            })
         };
-        let error = ProgramError::Write { path, source };
+        let error = program_in(&path, &sha256, &mut write).unwrap_err();
         assert!(error.full().is_ok());
         // A wrong archive is named first.
-        let refused = copy_to(&folder.join("mkectl.tar.gz"), "", &mut full);
-        assert!(matches!(
-            refused,
-            Err(NotCopied::Refused(ProgramError::Sha256 { .. }))
-        ));
+        let refused = program_in(&path, "", &mut write);
+        assert!(matches!(refused, Err(ProgramError::Sha256 { .. })));
     }
 
     #[test]

@@ -148,13 +148,52 @@ pub struct Entry {
 }
 
 /// Reason why a set cannot be used.
+#[derive(Debug)]
+pub struct SetError {
+    /// Path of the set's file.
+    pub path: Utf8PathBuf,
+    /// The problems, at least one.
+    pub problems: Vec<SetProblem>,
+}
+
+impl SetError {
+    /// Returns the error for one problem in the file at `path`.
+    pub fn new(path: &Utf8Path, problem: SetProblem) -> Self {
+        Self {
+            path: path.to_owned(),
+            problems: vec![problem],
+        }
+    }
+}
+
+impl fmt::Display for SetError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = &self.path;
+        match self.problems.as_slice() {
+            [problem @ SetProblem::Syntax { line, column, .. }] => {
+                write!(formatter, "{path}:{line}:{column}: {problem}")
+            }
+            [problem] => write!(formatter, "{path}: {problem}"),
+            problems => write!(formatter, "{path}: {} entries are wrong", problems.len()),
+        }
+    }
+}
+
+impl std::error::Error for SetError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self.problems.as_slice() {
+            [problem] => problem.source(),
+            _ => None,
+        }
+    }
+}
+
+/// A problem in a set's file.
 #[derive(Debug, thiserror::Error)]
-pub enum SetError {
+pub enum SetProblem {
     /// The text is not YAML, or not a set.
-    #[error("{path}:{line}:{column}: the set is not valid")]
+    #[error("the set is not valid")]
     Syntax {
-        /// Path of the set's file.
-        path: Utf8PathBuf,
         /// Line, from 1; 1 if the place is not known.
         line: usize,
         /// Column, from 1; 1 if the place is not known.
@@ -163,20 +202,16 @@ pub enum SetError {
         source: Mistake,
     },
     /// A reference cannot be parsed.
-    #[error("{path}: `{text}` is not a reference")]
+    #[error("`{text}` is not a reference")]
     Reference {
-        /// Path of the set's file.
-        path: Utf8PathBuf,
         /// The text in the set.
         text: String,
         /// The cause.
         source: ReferenceError,
     },
     /// A name in the mirror is not valid.
-    #[error("{path}: {reference} would become {place} in your registry, which is not a valid name")]
+    #[error("{reference} would become {place} in your registry, which is not a valid name")]
     Place {
-        /// Path of the set's file.
-        path: Utf8PathBuf,
         /// Reference of the entry.
         reference: String,
         /// Name in the mirror, below registry and project.
@@ -185,36 +220,28 @@ pub enum SetError {
         source: NameError,
     },
     /// An alias is not a valid name in the mirror.
-    #[error("{path}: `{text}` in `aliases` is not a repository")]
+    #[error("`{text}` in `aliases` is not a repository")]
     Alias {
-        /// Path of the set's file.
-        path: Utf8PathBuf,
         /// The text in the set.
         text: String,
         /// The cause.
         source: NameError,
     },
     /// A platform is not `os/architecture[/variant]`.
-    #[error("{path}: `{text}` is not a platform, such as `linux/amd64`")]
+    #[error("`{text}` is not a platform, such as `linux/amd64`")]
     Platform {
-        /// Path of the set's file.
-        path: Utf8PathBuf,
         /// The text in the set.
         text: String,
     },
     /// A chart of a classic repository is listed as an image.
-    #[error("{path}: {reference} is listed under `images`, but is a chart")]
+    #[error("{reference} is listed under `images`, but is a chart")]
     NotAnImage {
-        /// Path of the set's file.
-        path: Utf8PathBuf,
         /// Reference of the entry.
         reference: String,
     },
     /// Two entries have the same name in the mirror.
-    #[error("{path}: {one} and {other} would both become {place} in your registry")]
+    #[error("{one} and {other} would both become {place} in your registry")]
     Collision {
-        /// Path of the set's file.
-        path: Utf8PathBuf,
         /// The first entry.
         one: String,
         /// The second entry.
@@ -223,10 +250,8 @@ pub enum SetError {
         place: String,
     },
     /// An alias repeats a name that the same entry already has.
-    #[error("{path}: `aliases` of {reference} repeats {place}")]
+    #[error("`aliases` of {reference} repeats {place}")]
     AliasTwice {
-        /// Path of the set's file.
-        path: Utf8PathBuf,
         /// Reference of the entry.
         reference: String,
         /// Name in the mirror, below registry and project.
@@ -234,11 +259,9 @@ pub enum SetError {
     },
     /// A name in the mirror is in a folder that Airlock uses itself.
     #[error(
-        "{path}: {reference} would become {place} in your registry, and {folder}/ is reserved for Airlock"
+        "{reference} would become {place} in your registry, and {folder}/ is reserved for Airlock"
     )]
     Reserved {
-        /// Path of the set's file.
-        path: Utf8PathBuf,
         /// Reference of the entry.
         reference: String,
         /// Name in the mirror, below registry and project.
@@ -247,26 +270,20 @@ pub enum SetError {
         folder: &'static str,
     },
     /// The set lists a reference twice.
-    #[error("{path}: {reference} is listed twice")]
+    #[error("{reference} is listed twice")]
     Twice {
-        /// Path of the set's file.
-        path: Utf8PathBuf,
         /// The reference.
         reference: String,
     },
     /// A bundle has a signature, but no key to verify it.
-    #[error("{path}: {url} has a `signature`, but no `key` to verify it with")]
+    #[error("{url} has a `signature`, but no `key` to verify it with")]
     SignatureWithoutKey {
-        /// Path of the set's file.
-        path: Utf8PathBuf,
         /// URL of the bundle.
         url: String,
     },
     /// Two bundles have the same file name.
-    #[error("{path}: {one} and {other} would both be downloaded as bundles/{file}")]
+    #[error("{one} and {other} would both be downloaded as bundles/{file}")]
     SameFile {
-        /// Path of the set's file.
-        path: Utf8PathBuf,
         /// URL of the first.
         one: String,
         /// URL of the second.
@@ -274,20 +291,9 @@ pub enum SetError {
         /// The file name.
         file: String,
     },
-    /// Several entries have errors.
-    #[error("{path}: {} entries are wrong", wrong.len())]
-    Several {
-        /// Path of the set's file.
-        path: Utf8PathBuf,
-        /// One error for each.
-        wrong: Vec<SetError>,
-    },
     /// The set lists nothing.
-    #[error("{path}: the set lists no images, charts, files or bundles")]
-    Empty {
-        /// Path of the set's file.
-        path: Utf8PathBuf,
-    },
+    #[error("the set lists no images, charts, files or bundles")]
+    Empty,
 }
 
 impl Set {
@@ -297,17 +303,19 @@ impl Set {
     /// Parses the text of a set's file. Errors name `path`.
     ///
     /// # Errors
-    /// [`SetError::Syntax`] if the text is not a set.
+    /// [`SetProblem::Syntax`] if the text is not a set.
     pub fn parse(text: &str, path: &Utf8Path) -> Result<Self, SetError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         redaction::yaml::read_lines(text).map_err(|source: serde_yaml::Error| {
             let place = source.location();
-            SetError::Syntax {
-                path: path.to_owned(),
-                line: place.as_ref().map_or(1, serde_yaml::Location::line),
-                column: place.as_ref().map_or(1, serde_yaml::Location::column),
-                source: source.into(),
-            }
+            SetError::new(
+                path,
+                SetProblem::Syntax {
+                    line: place.as_ref().map_or(1, serde_yaml::Location::line),
+                    column: place.as_ref().map_or(1, serde_yaml::Location::column),
+                    source: source.into(),
+                },
+            )
         })
     }
 
@@ -316,82 +324,67 @@ impl Set {
     ///
     /// # Errors
     /// [`SetError`] if a value is not valid, or two entries have the same name in the mirror.
-    /// [`SetError::Several`] lists all errors.
     pub fn entries(&self, path: &Utf8Path) -> Result<Vec<Entry>, SetError> {
         let mut entries: Vec<Entry> = Vec::new();
-        let mut wrong = Vec::new();
+        let mut problems = Vec::new();
         let mut places: HashMap<String, String> = HashMap::new();
         let files: Vec<Item> = self.files.iter().map(FileItem::item).collect();
         let items = self.images.iter().map(|item| (item, false));
         let items = items.chain(self.charts.iter().map(|item| (item, true)));
         for (item, is_chart) in items.chain(files.iter().map(|item| (item, false))) {
-            let entry = match item.entry(is_chart, self.signatures, path) {
+            let entry = match item.entry(is_chart, self.signatures) {
                 Ok(entry) => entry,
                 Err(error) => {
-                    wrong.push(error);
+                    problems.push(error);
                     continue;
                 }
             };
             let aliases = item.aliases.iter();
-            let aliases = aliases.map(|alias| item.alias(alias, &entry, path));
+            let aliases = aliases.map(|alias| item.alias(alias, &entry));
             for entry in std::iter::once(Ok(entry.clone())).chain(aliases) {
-                match entry.and_then(|entry| placed(&mut places, entry, path)) {
+                match entry.and_then(|entry| placed(&mut places, entry)) {
                     Ok(entry) => entries.push(entry),
-                    Err(error) => wrong.push(error),
+                    Err(error) => problems.push(error),
                 }
             }
         }
         let mut files = HashMap::new();
         for bundle in &self.bundles {
-            wrong.extend(bundle.check(&mut files, path).err());
+            problems.extend(bundle.check(&mut files).err());
         }
-        match (wrong.len(), wrong.pop()) {
-            (1, Some(error)) => Err(error),
-            (_, Some(last)) => {
-                wrong.push(last);
-                Err(SetError::Several {
-                    path: path.to_owned(),
-                    wrong,
-                })
-            }
-            (_, None) if entries.is_empty() && self.bundles.is_empty() => Err(SetError::Empty {
+        if problems.is_empty() && entries.is_empty() && self.bundles.is_empty() {
+            problems.push(SetProblem::Empty);
+        }
+        match problems.is_empty() {
+            true => Ok(entries),
+            false => Err(SetError {
                 path: path.to_owned(),
+                problems,
             }),
-            (_, None) => Ok(entries),
         }
     }
 }
 
 impl BundleItem {
     /// Validates the bundle. `files` has the URLs of the bundles before it by file name.
-    fn check<'a>(
-        &'a self,
-        files: &mut HashMap<&'a str, &'a Url>,
-        path: &Utf8Path,
-    ) -> Result<(), SetError> {
+    fn check<'a>(&'a self, files: &mut HashMap<&'a str, &'a Url>) -> Result<(), SetProblem> {
         let url = self.url.to_string();
-        let path = path.to_owned();
         if let Some(place) = &self.place {
-            Name::new(place, "latest").map_err(|source| SetError::Place {
-                path: path.clone(),
+            Name::new(place, "latest").map_err(|source| SetProblem::Place {
                 reference: url.clone(),
                 place: place.clone(),
                 source,
             })?;
-            check_folder(place, &url, place, &path)?;
+            check_folder(place, &url, place)?;
         }
         if self.signature.is_some() && self.key.is_none() {
-            return Err(SetError::SignatureWithoutKey { path, url });
+            return Err(SetProblem::SignatureWithoutKey { url });
         }
         let file = file_name(&self.url);
         match files.insert(file, &self.url) {
             None => Ok(()),
-            Some(one) if *one == self.url => Err(SetError::Twice {
-                path,
-                reference: url,
-            }),
-            Some(one) => Err(SetError::SameFile {
-                path,
+            Some(one) if *one == self.url => Err(SetProblem::Twice { reference: url }),
+            Some(one) => Err(SetProblem::SameFile {
                 one: one.to_string(),
                 other: url,
                 file: file.to_owned(),
@@ -425,11 +418,7 @@ impl BundleItem {
 }
 
 /// Returns the entry if no entry before has its place in the mirror.
-fn placed(
-    places: &mut HashMap<String, String>,
-    entry: Entry,
-    path: &Utf8Path,
-) -> Result<Entry, SetError> {
+fn placed(places: &mut HashMap<String, String>, entry: Entry) -> Result<Entry, SetProblem> {
     let other = entry.origin.to_string();
     let place = entry.place();
     match places.get(&place) {
@@ -438,18 +427,13 @@ fn placed(
             Ok(entry)
         }
         Some(one) if *one == other => {
-            let (path, reference) = (path.to_owned(), other);
+            let reference = other;
             Err(match entry.alias_of {
-                None => SetError::Twice { path, reference },
-                Some(_) => SetError::AliasTwice {
-                    path,
-                    reference,
-                    place,
-                },
+                None => SetProblem::Twice { reference },
+                Some(_) => SetProblem::AliasTwice { reference, place },
             })
         }
-        Some(one) => Err(SetError::Collision {
-            path: path.to_owned(),
+        Some(one) => Err(SetProblem::Collision {
             one: one.clone(),
             other,
             place,
@@ -470,13 +454,12 @@ impl FileItem {
 }
 
 impl Item {
-    fn entry(&self, is_chart: bool, signatures: bool, path: &Utf8Path) -> Result<Entry, SetError> {
+    fn entry(&self, is_chart: bool, signatures: bool) -> Result<Entry, SetProblem> {
         let origin = match &self.from {
             ItemSource::Reference(text) => {
                 let bare = text.strip_prefix("oci://").filter(|_| is_chart);
                 let reference = Reference::parse(bare.unwrap_or(text));
-                Origin::Registry(reference.map_err(|source| SetError::Reference {
-                    path: path.to_owned(),
+                Origin::Registry(reference.map_err(|source| SetProblem::Reference {
                     text: text.clone(),
                     source,
                 })?)
@@ -500,25 +483,22 @@ impl Item {
             },
         };
         let place = format!("{repository}:{tag}");
-        Name::new(&repository, &tag).map_err(|source| SetError::Place {
-            path: path.to_owned(),
+        Name::new(&repository, &tag).map_err(|source| SetProblem::Place {
             reference: origin.to_string(),
             place: place.clone(),
             source,
         })?;
         if !is_chart && matches!(origin, Origin::HelmRepository { .. }) {
-            return Err(SetError::NotAnImage {
-                path: path.to_owned(),
+            return Err(SetProblem::NotAnImage {
                 reference: origin.to_string(),
             });
         }
-        check_folder(&repository, &origin.to_string(), &place, path)?;
+        check_folder(&repository, &origin.to_string(), &place)?;
         let mut platforms = self.platforms.clone();
         platforms.sort();
         platforms.dedup();
         if let Some(wrong) = platforms.iter().find(|one| !is_platform(one)) {
-            return Err(SetError::Platform {
-                path: path.to_owned(),
+            return Err(SetProblem::Platform {
                 text: wrong.clone(),
             });
         }
@@ -535,7 +515,7 @@ impl Item {
     }
 
     /// Returns the entry of an alias. Without a tag it has that of `entry`.
-    fn alias(&self, alias: &str, entry: &Entry, path: &Utf8Path) -> Result<Entry, SetError> {
+    fn alias(&self, alias: &str, entry: &Entry) -> Result<Entry, SetProblem> {
         let place = match alias.contains(':') {
             true => alias.to_owned(),
             false => format!("{alias}:{}", entry.tag),
@@ -544,10 +524,9 @@ impl Item {
             place: Some(place),
             ..self.clone()
         };
-        let alias_entry = item.entry(entry.is_chart, entry.signatures, path);
+        let alias_entry = item.entry(entry.is_chart, entry.signatures);
         let alias_entry = alias_entry.map_err(|error| match error {
-            SetError::Place { path, source, .. } => SetError::Alias {
-                path,
+            SetProblem::Place { source, .. } => SetProblem::Alias {
                 text: alias.to_owned(),
                 source,
             },
@@ -567,22 +546,16 @@ impl Entry {
     }
 }
 
-/// Refuses a repository in a folder that Airlock uses itself. Errors name `reference`, `place` and
-/// `path`.
+/// Refuses a repository in a folder that Airlock uses itself. Errors name `reference` and
+/// `place`.
 ///
 /// # Errors
-/// [`SetError::Reserved`] if the first folder of the repository is reserved.
-pub fn check_folder(
-    repository: &str,
-    reference: &str,
-    place: &str,
-    path: &Utf8Path,
-) -> Result<(), SetError> {
+/// [`SetProblem::Reserved`] if the first folder of the repository is reserved.
+pub fn check_folder(repository: &str, reference: &str, place: &str) -> Result<(), SetProblem> {
     let first = repository.split('/').next();
     match RESERVED.into_iter().find(|one| Some(*one) == first) {
         None => Ok(()),
-        Some(folder) => Err(SetError::Reserved {
-            path: path.to_owned(),
+        Some(folder) => Err(SetProblem::Reserved {
             reference: reference.to_owned(),
             place: place.to_owned(),
             folder,
@@ -737,17 +710,19 @@ mod tests {
         let error = entries(
             "images:\n- a b\n- nginx:1\n- { reference: redis, platforms: [amd64], aliases: [X] }\n- { reference: nginx:1, aliases: [B] }\n",
         );
-        let SetError::Several { wrong, .. } = error.unwrap_err() else {
-            panic!("one error");
-        };
-        let wrong: Vec<String> = wrong.iter().map(SetError::to_string).collect();
+        let error = error.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "bundles/platform.set.yaml: 4 entries are wrong"
+        );
+        let wrong: Vec<String> = error.problems.iter().map(SetProblem::to_string).collect();
         assert_eq!(
             wrong,
             [
-                "bundles/platform.set.yaml: `a b` is not a reference",
-                "bundles/platform.set.yaml: `amd64` is not a platform, such as `linux/amd64`",
-                "bundles/platform.set.yaml: docker.io/library/nginx:1 is listed twice",
-                "bundles/platform.set.yaml: `B` in `aliases` is not a repository",
+                "`a b` is not a reference",
+                "`amd64` is not a platform, such as `linux/amd64`",
+                "docker.io/library/nginx:1 is listed twice",
+                "`B` in `aliases` is not a repository",
             ]
         );
     }

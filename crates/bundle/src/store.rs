@@ -173,7 +173,7 @@ impl Store {
     }
 
     /// Returns whether this process hashed every blob of `lock` that is in the store.
-    pub fn has_compared(&self, lock: &Lock) -> bool {
+    pub fn has_hashed(&self, lock: &Lock) -> bool {
         let mut digests = lock.artifacts.iter().flat_map(Artifact::blobs);
         digests.all(|(digest, size)| {
             let is_hashed = self.shared().checked.contains(digest);

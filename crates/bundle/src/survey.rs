@@ -62,7 +62,7 @@ pub struct SurveyedRoot {
     /// Media type of the root manifest.
     pub media_type: String,
     /// Name in its annotations: a tag or a reference.
-    pub called: Option<String>,
+    pub name: Option<String>,
 }
 
 /// Reads the bundle in `bundle` to its end and returns its content. Nothing is stored.
@@ -157,7 +157,7 @@ fn archive(
         .map(|root| SurveyedRoot {
             digest: root.digest.clone(),
             media_type: root.media_type.to_string(),
-            called: root.annotations.as_ref().and_then(|annotations| {
+            name: root.annotations.as_ref().and_then(|annotations| {
                 let reference = annotations.image_name.as_ref();
                 reference.or(annotations.ref_name.as_ref()).cloned()
             }),

@@ -18,9 +18,10 @@ pub struct Wrapped {
     pub manifest: Vec<u8>,
 }
 
+/// A descriptor in a manifest or an index.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Descriptor {
+pub(crate) struct Descriptor {
     media_type: &'static str,
     digest: String,
     size: u64,
@@ -28,30 +29,45 @@ struct Descriptor {
     annotations: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) platform: Option<Platform>,
+}
+
+/// A platform, as indexes and the configs of images name it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Platform {
+    /// `os/architecture[/variant]`.
+    #[serde(skip)]
+    pub(crate) name: String,
+    pub(crate) architecture: String,
+    pub(crate) os: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) variant: Option<String>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ManifestDocument {
-    schema_version: u32,
+pub(crate) struct ManifestDocument {
+    pub(crate) schema_version: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    media_type: Option<&'static str>,
+    pub(crate) media_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    artifact_type: Option<&'static str>,
-    config: Descriptor,
-    layers: [Descriptor; 1],
+    pub(crate) artifact_type: Option<&'static str>,
+    pub(crate) config: Descriptor,
+    pub(crate) layers: Vec<Descriptor>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    annotations: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
 }
 
 impl Descriptor {
-    fn of(media_type: &'static str, bytes: &[u8]) -> Self {
+    pub(crate) fn of(media_type: &'static str, bytes: &[u8]) -> Self {
         Self {
             media_type,
             digest: digest::digest_of(bytes).to_string(),
             size: bytes.len() as u64,
             annotations: BTreeMap::new(),
             data: None,
+            platform: None,
         }
     }
 }
@@ -68,12 +84,13 @@ pub fn wrap_file(name: &str, content: &Blob) -> Wrapped {
             data: Some("e30="),
             ..Descriptor::of("application/vnd.oci.empty.v1+json", &config)
         },
-        layers: [Descriptor {
+        layers: vec![Descriptor {
             media_type: "application/vnd.oci.image.layer.v1.tar",
             digest: content.digest.to_string(),
             size: content.size,
             annotations: BTreeMap::from([title]),
             data: None,
+            platform: None,
         }],
         annotations: BTreeMap::new(),
     });
@@ -91,14 +108,15 @@ pub(crate) fn wrap_as_helm(
         media_type: None,
         artifact_type: None,
         config: Descriptor::of(HELM_CONFIG, &config),
-        layers: [Descriptor::of(HELM_CHART, packed)],
+        layers: vec![Descriptor::of(HELM_CHART, packed)],
         annotations,
     });
     Wrapped { config, manifest }
 }
 
 /// Returns JSON with the escapes of Go's encoder, which Helm and oras use. So the same content has
-/// the same bytes.
+/// the same bytes. Documents are structures, because the order of maps depends on features of
+/// `serde_json`.
 pub(crate) fn json(value: &impl Serialize) -> Vec<u8> {
     let text = serde_json::to_string(value).expect("a document holds nothing JSON cannot say");
     let mut escaped = String::with_capacity(text.len());

@@ -15,7 +15,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use arguments::{Destination, Key, Login};
-pub use refusal::{NotAnswered, Why};
+pub use refusal::{SshFailure, SshFailureKind};
 
 use crate::process::{self, Input, Output};
 use crate::{Command, Error, Executable, Variables};
@@ -91,7 +91,7 @@ impl Ssh {
         bounds: Bounds,
         is_stopped: &(dyn Fn() -> bool + Sync),
         answered: &(dyn Fn() + Sync),
-    ) -> Vec<Result<Answer, NotAnswered>> {
+    ) -> Vec<Result<Answer, SshFailure>> {
         let deadline = Instant::now() + bounds.total;
         let queue = Queue::new(destinations);
         let answers = Mutex::new(vec![None; destinations.len()]);
@@ -102,7 +102,7 @@ impl Ssh {
                         let limit = (Instant::now() + bounds.each).min(deadline);
                         let answer = match Instant::now() < deadline && !is_stopped() {
                             true => self.ask(&destinations[index], script, limit, is_stopped),
-                            false => Err(NotAnswered::new(Why::NoTurn, "")),
+                            false => Err(SshFailure::new(SshFailureKind::NoTurn, "")),
                         };
                         lock(&answers)[index] = Some(answer);
                         queue.done(index);
@@ -114,7 +114,7 @@ impl Ssh {
         let answers = answers.into_inner().unwrap_or_else(PoisonError::into_inner);
         answers
             .into_iter()
-            .map(|answer| answer.unwrap_or(Err(NotAnswered::new(Why::NoTurn, ""))))
+            .map(|answer| answer.unwrap_or(Err(SshFailure::new(SshFailureKind::NoTurn, ""))))
             .collect()
     }
 
@@ -124,8 +124,9 @@ impl Ssh {
         script: &str,
         deadline: Instant,
         is_stopped: &dyn Fn() -> bool,
-    ) -> Result<Answer, NotAnswered> {
-        let lost = |error: io::Error| NotAnswered::new(Why::NotStarted, error.to_string());
+    ) -> Result<Answer, SshFailure> {
+        let lost =
+            |error: io::Error| SshFailure::new(SshFailureKind::NotStarted, error.to_string());
         let (reader, writer) = io::pipe().map_err(lost)?;
         let command = self.command(destination);
         let mut child =
@@ -211,14 +212,14 @@ impl Transcript {
         code: Option<i32>,
         timed_out: bool,
         through_bastion: bool,
-    ) -> Result<Answer, NotAnswered> {
+    ) -> Result<Answer, SshFailure> {
         let text = String::from_utf8_lossy(&self.bytes);
         if timed_out {
-            let why = match self.ready {
-                Some(_) => Why::Hangs,
-                None => Why::TimedOut,
+            let kind = match self.ready {
+                Some(_) => SshFailureKind::Hangs,
+                None => SshFailureKind::TimedOut,
             };
-            return Err(NotAnswered::new(why, text));
+            return Err(SshFailure::new(kind, text));
         }
         match (self.ready, self.first) {
             (Some((from, sent)), Some(first)) if code == Some(0) => {
@@ -229,12 +230,12 @@ impl Transcript {
                     first,
                 })
             }
-            (Some(_), _) => Err(NotAnswered::new(Why::Cut, text)),
+            (Some(_), _) => Err(SshFailure::new(SshFailureKind::Cut, text)),
             // `ssh` itself exits with 255; any other code is that of the remote command.
             (None, _) if code.is_some_and(|code| code != 255) => {
-                Err(NotAnswered::new(Why::Cut, text))
+                Err(SshFailure::new(SshFailureKind::Cut, text))
             }
-            (None, _) => Err(NotAnswered::read(&text, through_bastion)),
+            (None, _) => Err(SshFailure::read(&text, through_bastion)),
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::clients::Clients;
 use crate::recorded::lock;
-use crate::{Answer, Credentials, Endpoint, Error, Place, limiter};
+use crate::{Credentials, Endpoint, Error, ErrorResponse, RequestInfo, limiter};
 
 /// How many 401 responses end a login that was accepted before. Some registries respond 401 instead
 /// of 403.
@@ -79,8 +79,8 @@ enum State {
 #[derive(Debug, Clone)]
 pub struct Refusal {
     kind: Kind,
-    at: Place,
-    answer: Answer,
+    at: RequestInfo,
+    response: ErrorResponse,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -210,21 +210,21 @@ impl Refusal {
         Some(Self {
             kind,
             at: error.place()?.clone(),
-            answer: error.answer()?.clone(),
+            response: error.response()?.clone(),
         })
     }
 
     /// Returns the refusal as an error.
     pub fn error(&self) -> Error {
-        let (at, answer) = (Box::new(self.at.clone()), Box::new(self.answer.clone()));
+        let (at, response) = (Box::new(self.at.clone()), Box::new(self.response.clone()));
         match self.kind {
             Kind::Unauthorized { is_login } => Error::Unauthorized {
                 at,
-                answer,
+                response,
                 is_login,
             },
-            Kind::Forbidden => Error::Forbidden { at, answer },
-            Kind::Rejected => Error::Rejected { at, answer },
+            Kind::Forbidden => Error::Forbidden { at, response },
+            Kind::Rejected => Error::Rejected { at, response },
         }
     }
 }
@@ -238,15 +238,15 @@ impl Refusal {
 pub(crate) fn refuses_account(error: &Error) -> bool {
     match error {
         Error::Unauthorized { .. } => true,
-        Error::Forbidden { answer, .. } => !is_about_content(answer),
-        Error::Rejected { at, answer } => at.method == "POST" && answer.status == 405,
+        Error::Forbidden { response, .. } => !is_about_content(response),
+        Error::Rejected { at, response } => at.method == "POST" && response.status == 405,
         _ => false,
     }
 }
 
 /// Returns whether a response is about the content, in the wording of Harbor, Quay, GitLab,
 /// Artifactory, Nexus and cloud registries.
-fn is_about_content(answer: &Answer) -> bool {
+fn is_about_content(response: &ErrorResponse) -> bool {
     const WORDS: [&str; 10] = [
         "quota",
         "exceed",
@@ -260,7 +260,7 @@ fn is_about_content(answer: &Answer) -> bool {
         "signature",
     ];
     let said = |text: &Option<String>| text.as_deref().unwrap_or_default().to_lowercase();
-    let text = said(&answer.code) + " " + &said(&answer.message);
+    let text = said(&response.code) + " " + &said(&response.message);
     WORDS.iter().any(|word| text.contains(word))
 }
 

@@ -23,7 +23,10 @@ use crate::response::read_body;
 use crate::retry::{Attempts, Failure};
 use crate::transport::shown_location;
 use crate::violation::Violation;
-use crate::{Answer, Credentials, Endpoint, Error, Observer, Place, Settings, classify, identify};
+use crate::{
+    Credentials, Endpoint, Error, ErrorResponse, Observer, RequestInfo, Settings, classify,
+    identify,
+};
 
 mod challenge;
 
@@ -94,7 +97,7 @@ struct Token {
 
 /// Response of a token server.
 #[derive(Deserialize)]
-struct TokenAnswer {
+struct TokenResponse {
     token: Option<String>,
     access_token: Option<String>,
     /// Lifetime in seconds. A number by the specification; some servers send other types.
@@ -157,7 +160,7 @@ impl Authentication {
         headers: &HeaderMap,
         refused: Option<&Authorization>,
         scopes: &Scopes,
-        at: Place,
+        at: RequestInfo,
         token_client: &TokenClient<'_>,
         first_login: Option<tokio::sync::MutexGuard<'_, ()>>,
     ) -> Result<Authorization, Failure> {
@@ -165,7 +168,7 @@ impl Authentication {
         let unauthorized = |message: &str, is_login: bool| {
             Failure::permanent(Error::Unauthorized {
                 at: Box::new(at.clone()),
-                answer: Box::new(Answer {
+                response: Box::new(ErrorResponse {
                     status: 401,
                     code: None,
                     message: Some(message.to_owned()),
@@ -316,10 +319,10 @@ impl Authentication {
                 // After the password was accepted once, only 401 is about it; other statuses are
                 // about the scope.
                 if let Error::Unauthorized {
-                    answer, is_login, ..
+                    response, is_login, ..
                 } = &mut failure.error
                 {
-                    *is_login = first_login.is_some() || answer.status == 401;
+                    *is_login = first_login.is_some() || response.status == 401;
                 }
                 self.record_refusal(&failure.error);
             }
@@ -375,7 +378,8 @@ impl Authentication {
                 query.append_pair("account", username);
             }
         }
-        let place = Place::new("GET", &url, "").through(token_client.endpoint.proxies(), &url)?;
+        let place =
+            RequestInfo::new("GET", &url, "").through(token_client.endpoint.proxies(), &url)?;
         let mut request = token_client
             .client
             .get(url.clone())
@@ -411,14 +415,14 @@ impl Authentication {
                 // For a wrong password token servers respond 403, some 400.
                 Failure {
                     error:
-                        Error::Unauthorized { at, answer, .. }
-                        | Error::Forbidden { at, answer }
-                        | Error::Rejected { at, answer },
+                        Error::Unauthorized { at, response, .. }
+                        | Error::Forbidden { at, response }
+                        | Error::Rejected { at, response },
                     again,
                 } => Failure {
                     error: Error::Unauthorized {
                         at,
-                        answer,
+                        response,
                         is_login: true,
                     },
                     again,
@@ -426,14 +430,14 @@ impl Authentication {
                 failure => failure,
             });
         }
-        let answer: TokenAnswer =
+        let response: TokenResponse =
             serde_json::from_slice(&body).map_err(|_| violated(Violation::UnreadableToken))?;
-        let token = answer
+        let token = response
             .token
             .filter(|token| !token.is_empty())
-            .or(answer.access_token.filter(|token| !token.is_empty()))
+            .or(response.access_token.filter(|token| !token.is_empty()))
             .ok_or_else(|| violated(Violation::NoToken))?;
-        let lifetime = token_lifetime(&answer.expires_in);
+        let lifetime = token_lifetime(&response.expires_in);
         redaction::run().add_token(&token, lifetime);
         let header =
             secret_header(&format!("Bearer {token}")).ok_or_else(|| violated(Violation::Token))?;

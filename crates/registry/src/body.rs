@@ -24,7 +24,7 @@ use crate::digest::{format_digest, sha256};
 use crate::limiter::Limiter;
 use crate::recorded::lock;
 use crate::retry::Failure;
-use crate::{Blob, BlobSource, Error, Event, Observer, Place, Settings, Stop, classify};
+use crate::{Blob, BlobSource, Error, Event, Observer, RequestInfo, Settings, Stop, classify};
 
 /// Size of one read from a file, in bytes. Smaller pieces cost processor time, larger ones
 /// only memory.
@@ -142,7 +142,7 @@ impl Upload<'_> {
     pub(crate) async fn send(
         &self,
         request: RequestBuilder,
-        place: Place,
+        place: RequestInfo,
         limiter: &Arc<Limiter>,
         settings: &Settings,
         observer: &dyn Observer,
@@ -376,7 +376,7 @@ impl Body {
                 }
                 Some(Ok(_)) | None => Error::SourceContent {
                     digest: state.blob.digest.clone(),
-                    found: "another length than when it was opened".to_owned(),
+                    found: "its length changed after it was opened".to_owned(),
                 },
             };
             state.progress.fail(fault);

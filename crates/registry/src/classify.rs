@@ -14,13 +14,17 @@ use reqwest::header::HeaderMap;
 use rustls::{AlertDescription, CertificateError};
 
 use crate::retry::{Again, Failure};
-use crate::{Answer, Error, Place};
+use crate::{Error, ErrorResponse, RequestInfo};
 
 /// Maximum length of a registry's error message in characters.
 const LONGEST_MESSAGE: usize = 300;
 
 /// Returns the failure of a request without a response.
-pub(crate) fn connection(error: &reqwest::Error, at: Place, connect_timeout: Duration) -> Failure {
+pub(crate) fn connection(
+    error: &reqwest::Error,
+    at: RequestInfo,
+    connect_timeout: Duration,
+) -> Failure {
     let at = Box::new(at);
     let source = Cause::of(error);
     if let Some(tls) = source.tls() {
@@ -45,7 +49,7 @@ pub(crate) fn connection(error: &reqwest::Error, at: Place, connect_timeout: Dur
     Failure::transient(Error::ConnectionLost { at, source })
 }
 
-fn tls_failure(tls: &rustls::Error, source: Cause, at: Box<Place>) -> Failure {
+fn tls_failure(tls: &rustls::Error, source: Cause, at: Box<RequestInfo>) -> Failure {
     use CertificateError as Certificate;
     use rustls::Error as Tls;
     let error = match tls {
@@ -99,7 +103,7 @@ pub(crate) fn status(
     status: StatusCode,
     headers: &HeaderMap,
     body: &[u8],
-    at: Place,
+    at: RequestInfo,
     size: u64,
 ) -> Failure {
     let at = Box::new(at);
@@ -107,31 +111,31 @@ pub(crate) fn status(
     if status == StatusCode::BAD_REQUEST && speaks_of_https(&text) {
         return Failure::permanent(Error::HttpsServer { at });
     }
-    let answer = Box::new(read_answer(status, headers, &text));
+    let response = Box::new(read_answer(status, headers, &text));
     let retry_after = retry_after(headers);
     match status {
         StatusCode::UNAUTHORIZED => Failure::permanent(Error::Unauthorized {
             at,
-            answer,
+            response,
             is_login: false,
         }),
-        StatusCode::FORBIDDEN => Failure::permanent(Error::Forbidden { at, answer }),
-        StatusCode::NOT_FOUND => Failure::permanent(Error::NotFound { at, answer }),
-        StatusCode::PAYLOAD_TOO_LARGE => Failure::permanent(Error::TooLarge { at, answer, size }),
+        StatusCode::FORBIDDEN => Failure::permanent(Error::Forbidden { at, response }),
+        StatusCode::NOT_FOUND => Failure::permanent(Error::NotFound { at, response }),
+        StatusCode::PAYLOAD_TOO_LARGE => Failure::permanent(Error::TooLarge { at, response, size }),
         StatusCode::TOO_MANY_REQUESTS => Failure {
             error: Error::RateLimited {
                 at,
-                answer,
+                response,
                 retry_after,
                 quota: requests::quota(headers),
             },
             again: Again::After(retry_after),
         },
         _ if requests::is_transient(status) => Failure {
-            error: Error::Unavailable { at, answer },
+            error: Error::Unavailable { at, response },
             again: Again::After(retry_after),
         },
-        _ => Failure::permanent(Error::Rejected { at, answer }),
+        _ => Failure::permanent(Error::Rejected { at, response }),
     }
 }
 
@@ -141,7 +145,7 @@ fn speaks_of_https(text: &str) -> bool {
         || text.contains("plain HTTP request was sent to HTTPS port")
 }
 
-fn read_answer(status: StatusCode, headers: &HeaderMap, text: &str) -> Answer {
+fn read_answer(status: StatusCode, headers: &HeaderMap, text: &str) -> ErrorResponse {
     let (code, message) = match serde_json::from_str::<OciEnvelope>(text) {
         Ok(envelope) => {
             // Serializing the code returns the text that it was parsed from.
@@ -162,7 +166,7 @@ fn read_answer(status: StatusCode, headers: &HeaderMap, text: &str) -> Answer {
         Err(_) => (None, Some(text.to_owned())),
     };
     let tidy = |text: String| redaction::line(&text, LONGEST_MESSAGE);
-    Answer {
+    ErrorResponse {
         status: status.as_u16(),
         code: code.map(tidy).filter(|code| !code.is_empty()),
         message: message.map(tidy).filter(|m| !m.is_empty()),
@@ -180,9 +184,9 @@ pub(crate) fn is_html(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    fn place() -> Place {
+    fn place() -> RequestInfo {
         let url = url::Url::parse("https://registry.example.com/v2/a/manifests/v1").unwrap();
-        Place::new("PUT", &url, "a")
+        RequestInfo::new("PUT", &url, "a")
     }
 
     fn failure(code: u16, headers: &[(&'static str, &str)], body: &str) -> Failure {
@@ -461,7 +465,7 @@ mod tests {
 
         #[tokio::test]
         async fn the_response_of_a_proxy_that_does_not_connect_is_shown() {
-            for (answer, fault) in [
+            for (response, fault) in [
                 (
                     &b"HTTP/1.1 403 Forbidden\r\n\r\n"[..],
                     "refuses to connect: 403 Forbidden",
@@ -471,7 +475,7 @@ mod tests {
                     "refuses to connect: 503 Service Unavailable",
                 ),
             ] {
-                let proxy = saying(answer, false).await;
+                let proxy = saying(response, false).await;
                 let variable = ("HTTPS_PROXY", format!("http://user:hunter2@{proxy}"));
                 let registry = through("registry.example.com", &[variable]);
                 let url = registry.transport().endpoint().url("/v2/");
@@ -500,7 +504,7 @@ mod tests {
             let ca = certificates().ca_pem;
             let ssh = saying(b"SSH-2.0-OpenSSH_9.2\r\n", true).await;
             let redis = saying(b"-ERR unknown command\r\n", false).await;
-            for (address, ca, answer) in [
+            for (address, ca, response) in [
                 (&ssh, Some(&ca), "SSH-2.0-OpenSSH_9.2"),
                 (&ssh, None, "SSH-2.0-OpenSSH_9.2"),
                 (&redis, Some(&ca), "-ERR unknown command"),
@@ -508,7 +512,7 @@ mod tests {
                 let registry = registry(address, ca.map(String::as_str), hasty());
                 let error = registry.ping().await.unwrap_err();
                 assert!(matches!(error, Error::NotARegistry { .. }), "{error:?}");
-                let said = format!("its port answers `{answer}`, which is not HTTP");
+                let said = format!("its port answers `{response}`, which is not HTTP");
                 assert!(error.to_string().ends_with(&said), "{error}");
             }
         }
@@ -569,8 +573,8 @@ mod tests {
                         Ok(length) => seen.extend_from_slice(&piece[..length]),
                     }
                 }
-                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
-                let _ = stream.write_all(answer).await;
+                let response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+                let _ = stream.write_all(response).await;
             })
             .await;
             let ca = certificates().ca_pem;

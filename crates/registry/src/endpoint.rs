@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use tokio::time::timeout;
 use url::{Host, Url};
 
-use crate::{Error, Place};
+use crate::{Error, RequestInfo};
 
 /// Timeout of the system's resolver. It repeats a lost query only after five seconds.
 const RESOLVER: Duration = Duration::from_secs(2);
@@ -148,7 +148,7 @@ impl Endpoint {
         match found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(_) => Ok(()),
             Err(error) => Err(Error::NameNotResolved {
-                at: Box::new(Place::new("GET", &self.url("/v2/"), "")),
+                at: Box::new(RequestInfo::new("GET", &self.url("/v2/"), "")),
                 source: Cause::of(&error),
             }),
         }

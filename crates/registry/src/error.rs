@@ -75,7 +75,7 @@ pub enum Error {
     },
     /// The source's file of a blob or manifest has different content. The registry accepted none of
     /// it.
-    #[error("the source of {digest} holds something else: {found}")]
+    #[error("the source of {digest} has different content: {found}")]
     SourceContent {
         /// The expected digest.
         digest: Digest,
@@ -93,78 +93,78 @@ pub enum Error {
 
     /// 401: the registry or its token server requires credentials, or rejects those that it
     /// received.
-    #[error("{at}: {}: {answer}", unauthorized(at))]
+    #[error("{at}: {}: {response}", unauthorized(at))]
     Unauthorized {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// The response.
-        answer: Box<Answer>,
+        response: Box<ErrorResponse>,
         /// Whether the login as a whole failed: the credentials are wrong, or there are none and
         /// the registry serves nothing without.
         is_login: bool,
     },
     /// 403: the account may not do this, or a rule of the registry forbids it, such as an immutable
     /// tag or a quota.
-    #[error("{at}: {}: {answer}", forbidden(at))]
+    #[error("{at}: {}: {response}", forbidden(at))]
     Forbidden {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// The response.
-        answer: Box<Answer>,
+        response: Box<ErrorResponse>,
     },
     /// 404 for something that must exist. For the request that opens an upload, the project does
     /// not exist in the registry.
-    #[error("{at}: not found: {answer}")]
+    #[error("{at}: not found: {response}")]
     NotFound {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// The response.
-        answer: Box<Answer>,
+        response: Box<ErrorResponse>,
     },
     /// 413: the registry, or more often a proxy before it, limits the size of a request.
-    #[error("{at}: {size} bytes are too much for one request: {answer}")]
+    #[error("{at}: {size} bytes are too much for one request: {response}")]
     TooLarge {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// The response.
-        answer: Box<Answer>,
+        response: Box<ErrorResponse>,
         /// Size of the request's body in bytes.
         size: u64,
     },
     /// 429 after all attempts, or with an order to wait longer than
     /// [`Settings::longest_wait`](crate::Settings).
-    #[error("{at}: too many requests: {answer}{}", limits(quota.as_deref(), *retry_after))]
+    #[error("{at}: too many requests: {response}{}", limits(quota.as_deref(), *retry_after))]
     RateLimited {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// The response.
-        answer: Box<Answer>,
+        response: Box<ErrorResponse>,
         /// The pause that the registry ordered.
         retry_after: Option<Duration>,
         /// The registry's quota: `100 in 6 h, 0 left`.
         quota: Option<String>,
     },
     /// 408 or 5xx after all attempts: the registry or its storage fails.
-    #[error("{at}: the server fails: {answer}")]
+    #[error("{at}: the server fails: {response}")]
     Unavailable {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// The response.
-        answer: Box<Answer>,
+        response: Box<ErrorResponse>,
     },
     /// Any other unexpected status. The response's code names the error of the specification.
-    #[error("{at}: rejected: {answer}")]
+    #[error("{at}: rejected: {response}")]
     Rejected {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// The response.
-        answer: Box<Answer>,
+        response: Box<ErrorResponse>,
     },
     /// Content of the registry, or the digest that it reports, differs from what was expected.
     #[error("{at}: the server has {found} where {expected} should be")]
     DigestMismatch {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// The digest that was requested or sent.
         expected: Digest,
         /// The digest that was computed or reported, or `nothing`.
@@ -174,7 +174,7 @@ pub enum Error {
     #[error("{at}: the answer {violation}")]
     Protocol {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// How it violates the specification.
         violation: Violation,
     },
@@ -183,7 +183,7 @@ pub enum Error {
     #[error("{at}: the registry names the Location `{location}`, {fault}")]
     Location {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// The `Location` without its query.
         location: String,
         /// Why it cannot be used.
@@ -196,17 +196,17 @@ pub enum Error {
     #[error("{at}: the registry redirects to {host}, which refuses the request")]
     Elsewhere {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// Origin of the other host: scheme, name and port.
         host: String,
         /// The refusal.
         source: Box<Error>,
     },
     /// The registry names a token server without TLS, which must not receive credentials.
-    #[error("{at}: names the token server {realm}, which is not to be trusted with credentials")]
+    #[error("{at}: names the token server {realm}, which must not receive credentials")]
     UntrustedRealm {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// The URL of the token server.
         realm: String,
     },
@@ -214,7 +214,7 @@ pub enum Error {
     #[error("{at}: the server accepts a login by {schemes} only, which is not supported")]
     UnsupportedLogin {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// The schemes: `Negotiate or NTLM`.
         schemes: String,
     },
@@ -222,7 +222,7 @@ pub enum Error {
     #[error("{at}: is not a registry: {found}")]
     NotARegistry {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// What it is instead.
         found: String,
     },
@@ -230,27 +230,27 @@ pub enum Error {
     #[error("{at}: this port speaks plain HTTP, not TLS")]
     PlainHttpServer {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
     },
     /// The server speaks TLS, but the request used plain HTTP: the endpoint lacks the CA
     /// certificate.
     #[error("{at}: the server requires TLS")]
     HttpsServer {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
     },
 
     /// The server's certificate is from a CA that neither the system nor the endpoint trusts.
     #[error("{at}: the server's certificate is from an unknown authority")]
     UnknownAuthority {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
     },
     /// The server's own certificate is a CA certificate, and the endpoint trusts a different one.
     #[error("{at}: the server uses a CA certificate as its own")]
     AuthorityAsServer {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
     },
     /// This machine has no CA certificates, and the endpoint has none.
     #[error(
@@ -258,25 +258,25 @@ pub enum Error {
     )]
     NoAuthorities {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
     },
     /// A certificate of the server has a signature algorithm that Airlock does not support.
     #[error("{at}: the server's certificate has a signature that Airlock cannot verify")]
     UnsupportedSignature {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
     },
     /// A certificate of the server has an RSA key of less than 2048 bits.
     #[error("{at}: {}", network::WeakKey)]
     WeakKey {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
     },
     /// The server's certificate is for other names.
     #[error("{at}: the server's certificate is for {}", names(presented))]
     WrongHostName {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// The names in the certificate.
         presented: Vec<String>,
     },
@@ -284,19 +284,19 @@ pub enum Error {
     #[error("{at}: the server's certificate has expired")]
     CertificateExpired {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
     },
     /// A certificate of the server is not valid yet, or this machine's clock is behind.
     #[error("{at}: the server's certificate is not valid yet")]
     CertificateNotYetValid {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
     },
     /// The TLS connection failed for any other reason.
     #[error("{at}: no TLS connection")]
     Tls {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// The error of the TLS library.
         source: Cause,
     },
@@ -304,13 +304,13 @@ pub enum Error {
     #[error("{at}: connection refused")]
     ConnectionRefused {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
     },
     /// The host name has no address.
     #[error("{at}: the host name cannot be resolved")]
     NameNotResolved {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// The error of the resolver.
         source: Cause,
     },
@@ -318,7 +318,7 @@ pub enum Error {
     #[error("{at}: cannot use the proxy")]
     Proxy {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// The variable, and the rule that it breaks.
         source: ProxyError,
     },
@@ -326,7 +326,7 @@ pub enum Error {
     #[error("{at}: the proxy {fault}")]
     ProxyFailed {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// Why it does not connect.
         fault: ProxyFault,
     },
@@ -335,7 +335,7 @@ pub enum Error {
     #[error("{at}: the port accepts connections, but nothing answers within {} s", after.as_secs_f32())]
     Silent {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// The timeout.
         after: Duration,
     },
@@ -343,7 +343,7 @@ pub enum Error {
     #[error("{at}: no answer within {} s", after.as_secs_f32())]
     TimedOut {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// The timeout.
         after: Duration,
     },
@@ -351,7 +351,7 @@ pub enum Error {
     #[error("{at}: stalled for {} s after {moved} of {size} bytes", after.as_secs_f32())]
     Stalled {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// Number of bytes that were sent.
         moved: u64,
         /// Number of bytes to send.
@@ -363,7 +363,7 @@ pub enum Error {
     #[error("{at}: the connection failed")]
     ConnectionLost {
         /// The failed request.
-        at: Box<Place>,
+        at: Box<RequestInfo>,
         /// The cause.
         source: Cause,
     },
@@ -415,7 +415,7 @@ fn limits(quota: Option<&str>, retry_after: Option<Duration>) -> String {
 
 impl Error {
     /// Returns the error of a response that violates the specification.
-    pub(crate) fn protocol(at: &Place, violation: Violation) -> Self {
+    pub(crate) fn protocol(at: &RequestInfo, violation: Violation) -> Self {
         Self::Protocol {
             at: Box::new(at.clone()),
             violation,
@@ -443,7 +443,7 @@ impl Error {
     }
 
     /// Returns the failed request, if there was one.
-    pub fn place(&self) -> Option<&Place> {
+    pub fn place(&self) -> Option<&RequestInfo> {
         match self {
             Self::Unauthorized { at, .. }
             | Self::Forbidden { at, .. }
@@ -526,15 +526,15 @@ impl Error {
     }
 
     /// Returns the response, if the error is about one.
-    pub fn answer(&self) -> Option<&Answer> {
+    pub fn response(&self) -> Option<&ErrorResponse> {
         match self {
-            Self::Unauthorized { answer, .. }
-            | Self::Forbidden { answer, .. }
-            | Self::NotFound { answer, .. }
-            | Self::TooLarge { answer, .. }
-            | Self::RateLimited { answer, .. }
-            | Self::Unavailable { answer, .. }
-            | Self::Rejected { answer, .. } => Some(answer),
+            Self::Unauthorized { response, .. }
+            | Self::Forbidden { response, .. }
+            | Self::NotFound { response, .. }
+            | Self::TooLarge { response, .. }
+            | Self::RateLimited { response, .. }
+            | Self::Unavailable { response, .. }
+            | Self::Rejected { response, .. } => Some(response),
             _ => None,
         }
     }
@@ -542,7 +542,7 @@ impl Error {
 
 /// A request, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct RequestInfo {
     /// HTTP method: `PUT`.
     pub method: String,
     /// URL without credentials, query and fragment. Storage services put their signatures into the
@@ -557,7 +557,7 @@ pub struct Place {
     pub user: Option<String>,
 }
 
-impl Place {
+impl RequestInfo {
     pub(crate) fn new(method: &str, url: &Url, repository: &str) -> Self {
         Self {
             method: method.to_owned(),
@@ -587,21 +587,21 @@ impl Place {
     }
 }
 
-fn unauthorized(at: &Place) -> String {
+fn unauthorized(at: &RequestInfo) -> String {
     match &at.user {
         Some(user) => format!("the user `{user}` was rejected"),
         None => "no credentials were sent".to_owned(),
     }
 }
 
-fn forbidden(at: &Place) -> String {
+fn forbidden(at: &RequestInfo) -> String {
     match &at.user {
         Some(user) => format!("not allowed for the user `{user}`"),
         None => "not allowed without credentials".to_owned(),
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for RequestInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method, self.url)?;
         match &self.proxy {
@@ -613,7 +613,7 @@ impl fmt::Display for Place {
 
 /// A response with an error status.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct ErrorResponse {
     /// HTTP status.
     pub status: u16,
     /// First error code of the body: `DENIED`.
@@ -622,7 +622,7 @@ pub struct Answer {
     pub message: Option<String>,
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for ErrorResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.status)?;
         let reason = reqwest::StatusCode::from_u16(self.status)
@@ -653,7 +653,7 @@ mod tests {
     #[test]
     fn a_place_shows_no_query_and_no_credentials() {
         let url = Url::parse("https://me:secret@blobs.example.com/u/1?X-Signature=abc#x").unwrap();
-        let place = Place::new("PUT", &url, "mke/calico/node");
+        let place = RequestInfo::new("PUT", &url, "mke/calico/node");
         assert_eq!(place.to_string(), "PUT https://blobs.example.com/u/1");
         assert!(!format!("{place:?}").contains("secret"));
         assert!(!format!("{place:?}").contains("abc"));
@@ -661,27 +661,27 @@ mod tests {
 
     #[test]
     fn answers_show_status_code_and_message() {
-        let answer = |status, code: Option<&str>, message: Option<&str>| Answer {
+        let response = |status, code: Option<&str>, message: Option<&str>| ErrorResponse {
             status,
             code: code.map(str::to_owned),
             message: message.map(str::to_owned),
         };
-        for (answer, text) in [
+        for (response, text) in [
             (
-                answer(403, Some("DENIED"), Some("quota exceeded")),
+                response(403, Some("DENIED"), Some("quota exceeded")),
                 "403 Forbidden (DENIED: quota exceeded)",
             ),
             (
-                answer(503, None, Some("try later")),
+                response(503, None, Some("try later")),
                 "503 Service Unavailable (try later)",
             ),
             (
-                answer(404, Some("NAME_UNKNOWN"), None),
+                response(404, Some("NAME_UNKNOWN"), None),
                 "404 Not Found (NAME_UNKNOWN)",
             ),
-            (answer(599, None, None), "599"),
+            (response(599, None, None), "599"),
         ] {
-            assert_eq!(answer.to_string(), text);
+            assert_eq!(response.to_string(), text);
         }
     }
 }

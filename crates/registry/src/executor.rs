@@ -285,8 +285,8 @@ impl<'a> Executor<'a> {
                     let Artifact {
                         repository, tag, ..
                     } = &artifacts[number];
-                    let answer = registry.tag_digest(repository, tag, observer).await;
-                    Done::TagLookedUp(number, answer)
+                    let response = registry.tag_digest(repository, tag, observer).await;
+                    Done::TagLookedUp(number, response)
                 }
                 Work::EnsureBlob(transfer, need, priority) => {
                     let ensuring = registry.ensure_blob(need.repository, transfer.blob, context);
@@ -330,8 +330,8 @@ impl<'a> Executor<'a> {
 
     fn on_done(&mut self, done: Done<'a>) {
         match done {
-            Done::TagLookedUp(number, answer) => {
-                match answer {
+            Done::TagLookedUp(number, response) => {
+                match response {
                     Ok(found) => self.on_tag_digest(number, found),
                     // Some registries respond 403 for a tag that does not exist. If the account may
                     // indeed not read, the first upload gets the same error.
@@ -528,7 +528,7 @@ impl<'a> Executor<'a> {
                 | Error::RateLimited { .. }
         );
         // A response that refuses one repository still shows that the registry responds.
-        let refused = !passing && error.answer().is_some();
+        let refused = !passing && error.response().is_some();
         self.failures += u32::from(passing);
         let gone = self.failures >= MAX_FAILURES;
         // Requests that waited for the first write get the same error.
@@ -618,8 +618,8 @@ fn check_and_begin<'a>(
 pub(crate) fn may_miss_blobs(error: &Error) -> bool {
     match error {
         Error::NotFound { at, .. } => at.method == "PUT",
-        Error::Rejected { at, answer } => {
-            at.method == "PUT" && ![405, 409, 412, 415].contains(&answer.status)
+        Error::Rejected { at, response } => {
+            at.method == "PUT" && ![405, 409, 412, 415].contains(&response.status)
         }
         _ => false,
     }
@@ -627,7 +627,9 @@ pub(crate) fn may_miss_blobs(error: &Error) -> bool {
 
 /// Returns whether the registry names a missing blob as the reason.
 pub(crate) fn reports_missing_blobs(error: &Error) -> bool {
-    let code = error.answer().and_then(|answer| answer.code.as_deref());
+    let code = error
+        .response()
+        .and_then(|response| response.code.as_deref());
     matches!(code, Some("MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN"))
 }
 

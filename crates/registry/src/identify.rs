@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use crate::retry::{Again, Failure};
-use crate::{Error, Place, classify};
+use crate::{Error, RequestInfo, classify};
 
 /// Timeout of the connection, and of the first bytes.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -70,7 +70,7 @@ fn read(bytes: &[u8]) -> Port {
 }
 
 /// Returns the error for a port that responds with `text`.
-pub(crate) fn foreign(at: Box<Place>, text: &str) -> Error {
+pub(crate) fn foreign(at: Box<RequestInfo>, text: &str) -> Error {
     Error::NotARegistry {
         at,
         found: format!("its port answers `{text}`, which is not HTTP"),
@@ -81,7 +81,7 @@ pub(crate) fn foreign(at: Box<Place>, text: &str) -> Error {
 /// cause, the port is tested on a second connection.
 pub(crate) async fn failure(
     error: reqwest::Error,
-    at: Place,
+    at: RequestInfo,
     url: &Url,
     proxies: &Proxies,
     connect_timeout: Duration,

@@ -128,7 +128,7 @@ mod clients;
 mod identify;
 
 mod error;
-pub use error::{Answer, Error, Place};
+pub use error::{Error, ErrorResponse, RequestInfo};
 
 mod violation;
 pub use violation::{LocationFault, NodeFault, Violation};

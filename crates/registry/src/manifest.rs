@@ -183,7 +183,7 @@ impl Registry {
                 Err(error)
                     if pages.is_empty()
                         && error
-                            .answer()
+                            .response()
                             .is_some_and(|one| [400, 405, 501].contains(&one.status)) =>
                 {
                     return Ok(None);
@@ -225,10 +225,10 @@ impl Registry {
         tag: &str,
         observer: &dyn Observer,
     ) -> Result<Option<Digest>, Error> {
-        let Some(answer) = self.head(repository, tag, observer).await? else {
+        let Some(response) = self.head(repository, tag, observer).await? else {
             return Ok(None);
         };
-        match response_digest(answer.headers()).and_then(|digest| digest.parse().ok()) {
+        match response_digest(response.headers()).and_then(|digest| digest.parse().ok()) {
             Some(digest) => Ok(Some(digest)),
             None => Ok(Some(self.get_manifest(repository, tag).await?.digest)),
         }
@@ -326,7 +326,9 @@ impl Registry {
 /// Distribution 2 refuses a manifest while a concurrent push writes the files that it refers to: it
 /// reads them before they are complete.
 fn contradicts_bytes(error: &Error, digest: &Digest, bytes: &[u8]) -> bool {
-    let code = error.answer().and_then(|answer| answer.code.as_deref());
+    let code = error
+        .response()
+        .and_then(|response| response.code.as_deref());
     let is_claimed = match error {
         Error::Rejected { .. } => matches!(code, Some("DIGEST_INVALID" | "SIZE_INVALID")),
         // The manifests that an index lists were put before it.

@@ -20,7 +20,7 @@ use crate::manifest::{LARGEST_MANIFEST, MANIFEST_MEDIA_TYPES};
 use crate::retry::{Again, Attempts, Failure};
 use crate::violation::NodeFault;
 use crate::{
-    Blob, Endpoint, Error, Place, Scheme, Settings, Tally, classify, install_crypto_provider,
+    Blob, Endpoint, Error, RequestInfo, Scheme, Settings, Tally, classify, install_crypto_provider,
 };
 
 /// Maximum depth of nested indexes. The specification allows any; real indexes have a depth of one.
@@ -208,12 +208,12 @@ impl Node {
     async fn manifest(&self, reference: &Reference) -> Result<(Digest, References), Error> {
         let mut attempts = Attempts::new(&self.settings, &());
         let (bytes, digest) = loop {
-            let answer = self
+            let response = self
                 .client
                 .pull_manifest_raw(reference, &RegistryAuth::Anonymous, &MANIFEST_MEDIA_TYPES)
                 .await;
-            match answer {
-                Ok(answer) => break answer,
+            match response {
+                Ok(response) => break response,
                 Err(error) => {
                     attempts
                         .pause(self.failure(error, reference, "manifests"))
@@ -285,7 +285,7 @@ impl Node {
         let repository = reference.repository();
         let named = reference.digest().or(reference.tag()).unwrap_or_default();
         let path = format!("/v2/{repository}/{kind}/{named}");
-        let place = Place::new("GET", &self.endpoint.url(&path), repository);
+        let place = RequestInfo::new("GET", &self.endpoint.url(&path), repository);
         let again = match &error {
             OciDistributionError::ServerError { code, .. } if *code == 429 || *code >= 500 => {
                 Again::After(None)
@@ -306,7 +306,7 @@ impl Node {
             OciDistributionError::UnauthorizedError { .. } => {
                 Failure::permanent(Error::Unauthorized {
                     at: Box::new(place),
-                    answer: Box::new(crate::Answer {
+                    response: Box::new(crate::ErrorResponse {
                         status: 401,
                         code: None,
                         message: Some("nodes have no credentials".to_owned()),

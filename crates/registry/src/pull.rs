@@ -38,7 +38,7 @@ pub trait BlobTarget: Send {
     fn restart(&mut self) -> io::Result<()>;
 
     /// Returns the digest of the bytes that it has.
-    fn found(&self) -> Digest;
+    fn digest(&self) -> Digest;
 }
 
 impl Registry {
@@ -119,7 +119,7 @@ impl Registry {
             })
         };
         if target.written() > blob.size
-            || target.written() == blob.size && target.found() != blob.digest
+            || target.written() == blob.size && target.digest() != blob.digest
         {
             target.restart().map_err(target_error)?;
         }
@@ -183,7 +183,7 @@ impl Registry {
                 violation,
             )));
         }
-        let found = target.found();
+        let found = target.digest();
         match found == blob.digest {
             true => Ok(()),
             false => Err(Failure::transient(mismatch(
@@ -234,7 +234,7 @@ mod tests {
             Ok(())
         }
 
-        fn found(&self) -> Digest {
+        fn digest(&self) -> Digest {
             crate::digest::format_digest(Sha256::new_with_prefix(&self.0))
                 .parse()
                 .unwrap()

@@ -13,7 +13,7 @@ use crate::body::read_checked;
 use crate::ensure::UploadContext;
 use crate::executor::{Executor, Tags, may_miss_blobs, reports_missing_blobs};
 use crate::manifest::LARGEST_MANIFEST;
-use crate::{Artifact, Blob, BlobSource, Error, Event, Manifest, Observer, Place, Registry};
+use crate::{Artifact, Blob, BlobSource, Error, Event, Manifest, Observer, Registry, RequestInfo};
 
 /// An artifact that the registry confirmed, with the counts of its push.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -288,7 +288,7 @@ impl Registry {
             if found.as_ref() != Some(digest) {
                 let url = self.endpoint().manifest_url(repository, tag);
                 return Err(Error::DigestMismatch {
-                    at: Box::new(Place::new("HEAD", &url, repository)),
+                    at: Box::new(RequestInfo::new("HEAD", &url, repository)),
                     expected: digest.clone(),
                     found: found.map_or_else(|| "nothing".to_owned(), |found| found.to_string()),
                 });

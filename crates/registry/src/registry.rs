@@ -174,14 +174,14 @@ impl Registry {
         let request = Request::new(Method::GET, transport.endpoint().url("/v2/"), "").briefly();
         match transport.send(&request, &()).await {
             Ok(_) => Ok(()),
-            Err(Error::NotFound { at, answer }) => Err(Error::NotARegistry {
+            Err(Error::NotFound { at, response }) => Err(Error::NotARegistry {
                 at,
-                found: format!("its answer is {answer}"),
+                found: format!("its answer is {response}"),
             }),
-            Err(Error::Rejected { at, answer }) if answer.status < 400 => {
+            Err(Error::Rejected { at, response }) if response.status < 400 => {
                 Err(Error::NotARegistry {
                     at,
-                    found: format!("it sends its callers elsewhere with {answer}"),
+                    found: format!("it sends its callers elsewhere with {response}"),
                 })
             }
             Err(error) => Err(error),

@@ -77,7 +77,7 @@ impl Registry {
                 }
             }
         }
-        let place = crate::Place::new("GET", &url, repository);
+        let place = crate::RequestInfo::new("GET", &url, repository);
         let violation = Violation::Pages {
             list: "tags",
             pages: MAX_PAGES,
@@ -116,7 +116,7 @@ impl Registry {
         match self.transport().send(&removal(url, repository), &()).await {
             Ok(response) if response.status() == StatusCode::NOT_FOUND => Ok(Removed::NotThere),
             Ok(_) => Ok(Removed::Gone),
-            Err(Error::Rejected { answer, .. }) if is_unsupported(&answer) => {
+            Err(Error::Rejected { response, .. }) if is_unsupported(&response) => {
                 Ok(Removed::Unsupported)
             }
             Err(error) => Err(error),
@@ -138,8 +138,8 @@ pub(crate) fn removal(url: Url, repository: &str) -> Request<'_> {
 
 /// Returns whether the response says that this kind of removal is not supported: 405, or the
 /// specification's code for it.
-fn is_unsupported(answer: &crate::Answer) -> bool {
-    answer.status == 405 || answer.code.as_deref() == Some("UNSUPPORTED")
+fn is_unsupported(response: &crate::ErrorResponse) -> bool {
+    response.status == 405 || response.code.as_deref() == Some("UNSUPPORTED")
 }
 
 /// Returns the target of `Link: </v2/...?last=x>; rel="next"`, the next page of a list.

@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::retry::Failure;
 use crate::violation::Violation;
-use crate::{Error, Place, Settings, classify};
+use crate::{Error, RequestInfo, Settings, classify};
 
 /// Maximum size of an error body in bytes.
 const LARGEST_ERROR: usize = 64 * 1024;
@@ -22,7 +22,7 @@ const SLOWEST: u64 = 1024;
 #[derive(Debug)]
 pub(crate) struct Response {
     inner: reqwest::Response,
-    place: Place,
+    place: RequestInfo,
 }
 
 /// Why a body could not be read.
@@ -40,7 +40,7 @@ pub(crate) enum BodyFault {
 }
 
 impl Response {
-    pub(crate) fn new(inner: reqwest::Response, place: Place) -> Self {
+    pub(crate) fn new(inner: reqwest::Response, place: RequestInfo) -> Self {
         Self { inner, place }
     }
 
@@ -52,7 +52,7 @@ impl Response {
         self.inner.headers()
     }
 
-    pub(crate) fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &RequestInfo {
         &self.place
     }
 
@@ -76,7 +76,7 @@ impl Response {
 }
 
 impl BodyFault {
-    pub(crate) fn failure(self, place: &Place) -> Failure {
+    pub(crate) fn failure(self, place: &RequestInfo) -> Failure {
         let at = Box::new(place.clone());
         match self {
             Self::TooLong { limit } => Failure::permanent(Error::Protocol {

@@ -176,13 +176,13 @@ fn jitter(most: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Place;
+    use crate::RequestInfo;
 
     fn failure(again: Again) -> Failure {
         let url = url::Url::parse("https://registry.example.com/v2/").unwrap();
         Failure {
             error: Error::ConnectionRefused {
-                at: Box::new(Place::new("GET", &url, "")),
+                at: Box::new(RequestInfo::new("GET", &url, "")),
             },
             again,
         }

@@ -54,14 +54,14 @@ pub(crate) fn refuses_streams(error: &Error, offset: u64) -> bool {
     if error.place().is_none_or(|place| place.method != "PATCH") {
         return false;
     }
-    let Error::Rejected { answer, .. } = error else {
+    let Error::Rejected { response, .. } = error else {
         return false;
     };
-    let about_session = answer
+    let about_session = response
         .code
         .as_deref()
         .is_some_and(|code| code.starts_with("BLOB_UPLOAD_"));
-    match answer.status {
+    match response.status {
         400 | 405 | 411 | 415 | 501 => !about_session,
         // In a session that already has bytes, 416 is about the position.
         416 => offset == 0,

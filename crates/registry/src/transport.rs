@@ -31,7 +31,7 @@ use crate::queues::SMALL;
 use crate::response::{Response, read_error};
 use crate::retry::{Again, Attempts, Failure};
 use crate::violation::{LocationFault, Violation};
-use crate::{Credentials, Endpoint, Error, Observer, Place, Settings, classify, identify};
+use crate::{Credentials, Endpoint, Error, Observer, RequestInfo, Settings, classify, identify};
 
 /// How long a TLS handshake may take before the port is tested for plain HTTP.
 const SLOW_HANDSHAKE: Duration = Duration::from_millis(1500);
@@ -206,8 +206,8 @@ impl<'a> Request<'a> {
             && [Method::POST, Method::PUT, Method::PATCH].contains(&self.method)
     }
 
-    fn place(&self, url: &Url) -> Place {
-        Place::new(self.method.as_str(), url, self.repository)
+    fn place(&self, url: &Url) -> RequestInfo {
+        RequestInfo::new(self.method.as_str(), url, self.repository)
     }
 
     fn size(&self) -> u64 {
@@ -315,8 +315,8 @@ impl Transport {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
             };
-            let lacks_head = (failure.error.answer())
-                .is_some_and(|answer| [400, 405, 500, 501].contains(&answer.status));
+            let lacks_head = (failure.error.response())
+                .is_some_and(|response| [400, 405, 500, 501].contains(&response.status));
             if lacks_head && let Ok(response) = self.exchange(get, observer).await {
                 self.failed_heads.fetch_add(1, Relaxed);
                 return Ok(response);
@@ -457,7 +457,7 @@ impl Transport {
                 let place = request.place(&url);
                 // Reads the body, so the connection can be reused.
                 read_error(response, &self.settings).await;
-                let answer = self
+                let response = self
                     .authentication
                     .answer_challenge(
                         &headers,
@@ -468,7 +468,7 @@ impl Transport {
                         first_login,
                     )
                     .await?;
-                authorization = Some(answer);
+                authorization = Some(response);
                 continue;
             }
             if sent.is_some_and(Authorization::is_password) {
@@ -631,7 +631,7 @@ impl Transport {
     ///
     /// Some such servers wait for the end of a line, which a TLS client never sends. So if the
     /// handshake takes long, a second connection tests the port, without credentials.
-    async fn detect_other_protocol(&self, url: &Url, place: &Place) -> Error {
+    async fn detect_other_protocol(&self, url: &Url, place: &RequestInfo) -> Error {
         let is_unknown = || !self.tls_confirmed.load(Relaxed);
         let asks = url.scheme() == "https"
             && self.endpoint.owns(url)
@@ -684,7 +684,7 @@ impl Transport {
     /// used.
     pub(crate) fn location(
         &self,
-        at: Place,
+        at: RequestInfo,
         asked: &Url,
         headers: &HeaderMap,
     ) -> Result<Url, Failure> {
@@ -733,14 +733,18 @@ impl Transport {
 
     /// Returns the failure of a 401 that credentials do not resolve: [`Error::Forbidden`] if the
     /// token is valid but insufficient.
-    async fn unauthorized_failure(&self, response: reqwest::Response, place: Place) -> Failure {
+    async fn unauthorized_failure(
+        &self,
+        response: reqwest::Response,
+        place: RequestInfo,
+    ) -> Failure {
         let insufficient = says_insufficient_scope(response.headers());
         match self.status_failure(response, place, 0).await {
             Failure {
-                error: Error::Unauthorized { at, answer, .. },
+                error: Error::Unauthorized { at, response, .. },
                 again,
             } if insufficient => Failure {
-                error: Error::Forbidden { at, answer },
+                error: Error::Forbidden { at, response },
                 again,
             },
             failure => failure,
@@ -750,7 +754,7 @@ impl Transport {
     async fn status_failure(
         &self,
         response: reqwest::Response,
-        place: Place,
+        place: RequestInfo,
         size: u64,
     ) -> Failure {
         let status = response.status();

@@ -371,7 +371,9 @@ async fn confirmed(
 
 /// Returns whether the session no longer exists.
 fn is_gone(error: &Error) -> bool {
-    let code = error.answer().and_then(|answer| answer.code.as_deref());
+    let code = error
+        .response()
+        .and_then(|response| response.code.as_deref());
     matches!(error, Error::NotFound { .. }) || code == Some("BLOB_UPLOAD_UNKNOWN")
 }
 
@@ -394,10 +396,10 @@ pub(crate) fn session_lost(failure: Failure) -> Failure {
     let is_lost = match &failure.error {
         Error::NotFound { .. } => true,
         // Distribution 3 responds 416 to an outdated position.
-        Error::Rejected { answer, .. } => {
-            let code = answer.code.as_deref();
+        Error::Rejected { response, .. } => {
+            let code = response.code.as_deref();
             matches!(code, Some("BLOB_UPLOAD_UNKNOWN" | "BLOB_UPLOAD_INVALID"))
-                || answer.status == StatusCode::RANGE_NOT_SATISFIABLE
+                || response.status == StatusCode::RANGE_NOT_SATISFIABLE
         }
         _ => false,
     };
@@ -408,8 +410,8 @@ pub(crate) fn session_lost(failure: Failure) -> Failure {
 /// before the last byte is sent. So the session had different bytes, or a concurrent push wrote to
 /// it.
 fn starts_over(failure: Failure) -> Failure {
-    let is_wrong = matches!(&failure.error, Error::Rejected { answer, .. }
-            if answer.code.as_deref() == Some("DIGEST_INVALID"));
+    let is_wrong = matches!(&failure.error, Error::Rejected { response, .. }
+            if response.code.as_deref() == Some("DIGEST_INVALID"));
     failure.or_transient(is_wrong)
 }
 

@@ -11,7 +11,7 @@ use environment::Environment;
 use semver::Version;
 
 use crate::cluster::run::{Completed, Run, require_no_running_mkectl};
-use crate::config::diff::Pair;
+use crate::config::diff::EnvironmentDiff;
 use crate::config::{render, resolve};
 use crate::event::{Event, Step};
 use crate::receipt::{self, Receipt};
@@ -405,7 +405,7 @@ fn program(
 /// - The environment is not valid, or is a rehearsal.
 /// - A suitable mkectl is missing.
 /// - The cluster does not answer, or is a different one.
-pub fn differences(context: &Context<'_>, name: &str) -> Result<Pair, crate::Error> {
+pub fn differences(context: &Context<'_>, name: &str) -> Result<EnvironmentDiff, crate::Error> {
     let workspace = context.workspace;
     let mut environment = workspace.load(name)?;
     refuse_a_rehearsal(&environment)?;
@@ -415,7 +415,7 @@ pub fn differences(context: &Context<'_>, name: &str) -> Result<Pair, crate::Err
     let live = existing::parse(Utf8Path::new("mkectl config get"), &live)?;
     existing::refuse_foreign(context, &environment, &mke::ClusterConfig::of(&live), &text)?;
     let changes = mke::compare(&live, &existing::parse(workspace.shown(&path), &text)?);
-    Ok(Pair {
+    Ok(EnvironmentDiff {
         old: format!("the cluster of {name}"),
         new: "what is rendered".to_owned(),
         changes,

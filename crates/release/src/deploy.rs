@@ -12,7 +12,7 @@ use crate::shared_state::{self, Mark, Subject};
 use crate::transfer::push::{self, Sent};
 use crate::transfer::{before_push, fetch, set, stream};
 use crate::verify::Confirmed;
-use crate::workspace::read_if_there;
+use crate::workspace::read_if_exists;
 use crate::{Context, Error, chain, disk, plan, sha256, verify};
 
 /// The result of a successful deploy.
@@ -303,7 +303,7 @@ fn kept_receipt(
         return Ok(None);
     }
     let name = plan.output.receipt.file_name().unwrap_or_default();
-    let now = read_if_there(&plan.output.receipt)?.map(|text| sha256(text.as_bytes()));
+    let now = read_if_exists(&plan.output.receipt)?.map(|text| sha256(text.as_bytes()));
     if now != plan.receipt_sha256 {
         let why = format!("{name} changed while this deploy ran, so it is left as it is");
         return Ok(Some((why, None)));

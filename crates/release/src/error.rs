@@ -22,7 +22,7 @@ pub enum Error {
     NotReady(#[from] crate::transfer::before_push::NotReady),
     /// The file that records a running mkectl is not valid.
     #[error(transparent)]
-    UnderWay(#[from] crate::cluster::in_progress::InvalidNote),
+    RunNote(#[from] crate::cluster::in_progress::InvalidNote),
     /// Another command is changing the environment.
     #[error(transparent)]
     EnvironmentInUse(#[from] crate::environment_lock::InUse),
@@ -143,7 +143,7 @@ impl Error {
             Self::Mkectl(programs::Error::Limit { .. }) => Kind::Machine,
             Self::SharedState(error) => error.kind(),
             Self::NotReady(error) => error.kind(),
-            Self::UnderWay(error) => error.kind(),
+            Self::RunNote(error) => error.kind(),
             Self::EnvironmentInUse(error) => error.kind(),
             Self::Link(error) => error.kind(),
             Self::ConfigRefused(error) => error.kind(),

@@ -83,14 +83,14 @@ pub enum Event<'a> {
         bytes: u64,
     },
     /// More bytes need no transfer, because the destination already has them.
-    Spared {
+    Skipped {
         /// The step.
         step: Step,
         /// Bytes since the last event.
         bytes: u64,
     },
     /// The step started to process an item.
-    At {
+    Item {
         /// The step.
         step: Step,
         /// Name of an archive or an artifact.

@@ -32,7 +32,7 @@ pub fn read(workspace: &Workspace, release: &Version) -> Result<Locked, crate::E
     let name = format!("v{release}");
     let path = workspace.lock(&name, crate::workspace::DEFAULT_ARCH);
     let text =
-        crate::workspace::read_if_there(&path)?.ok_or_else(|| workspace::Error::NotLocked {
+        crate::workspace::read_if_exists(&path)?.ok_or_else(|| workspace::Error::NotLocked {
             path: workspace.shown(&path).to_owned(),
             nearest: nearest(workspace, release),
             release: name,
@@ -180,7 +180,7 @@ pub fn of_set(workspace: &Workspace, name: &str) -> Result<(Loaded, Locked), cra
 pub fn read_set(workspace: &Workspace, set: &str) -> Result<Locked, crate::Error> {
     let path = workspace.set_lock(set);
     let text = match bundle::set::is_name(set) {
-        true => crate::workspace::read_if_there(&path)?,
+        true => crate::workspace::read_if_exists(&path)?,
         false => None,
     };
     let text = text.ok_or_else(|| set::Error::NotLocked {

@@ -43,7 +43,7 @@ impl bundle::Observer for BundleObserver<'_> {
         match event {
             bundle::Event::BundleRead { bytes } => self.reached(bytes),
             bundle::Event::Downloaded { bytes, .. } => self.reached(bytes),
-            bundle::Event::ArchiveStarted { archive, .. } => self.reporter.report(Event::At {
+            bundle::Event::ArchiveStarted { archive, .. } => self.reporter.report(Event::Item {
                 step: self.step,
                 item: archive,
             }),
@@ -51,10 +51,12 @@ impl bundle::Observer for BundleObserver<'_> {
                 step: self.step,
                 why: format!("{reason}; again in {:.1} s", wait.as_secs_f32()),
             }),
-            bundle::Event::KeptAside { path } => self.reporter.report(Event::Warning(format!(
-                "an unfinished download of unknown origin was renamed to {}",
-                self.workspace.shown(path)
-            ))),
+            bundle::Event::UnknownFileRenamed { path } => {
+                self.reporter.report(Event::Warning(format!(
+                    "an unfinished download of unknown origin was renamed to {}",
+                    self.workspace.shown(path)
+                )))
+            }
             bundle::Event::ArchiveFinished { .. } | bundle::Event::DownloadStarted { .. } => {}
         }
     }
@@ -104,7 +106,7 @@ impl<'a> PushObserver<'a> {
                     step,
                     bytes: advanced,
                 },
-                false => Event::Spared {
+                false => Event::Skipped {
                     step,
                     bytes: advanced,
                 },
@@ -131,13 +133,13 @@ impl registry::Observer for PushObserver<'_> {
                 })
             }
             // Artifacts are pushed concurrently; the one that started last is shown.
-            registry::Event::BlobStarted { repository, .. } => self.reporter.report(Event::At {
+            registry::Event::BlobStarted { repository, .. } => self.reporter.report(Event::Item {
                 step: Step::Push,
                 item: repository,
             }),
             registry::Event::Tagged {
                 repository, tag, ..
-            } => self.reporter.report(Event::At {
+            } => self.reporter.report(Event::Item {
                 step: Step::Push,
                 item: &format!("{repository}:{tag}"),
             }),
@@ -162,7 +164,7 @@ mod tests {
         fn report(&self, event: Event<'_>) {
             match event {
                 Event::Advanced { bytes, .. } => self.sent.fetch_add(bytes, Ordering::Relaxed),
-                Event::Spared { bytes, .. } => self.spared.fetch_add(bytes, Ordering::Relaxed),
+                Event::Skipped { bytes, .. } => self.spared.fetch_add(bytes, Ordering::Relaxed),
                 _ => 0,
             };
         }

@@ -10,13 +10,13 @@ use environment::Environment;
 use oci_spec::image::Digest;
 
 use crate::cluster::executor::{Action, ClusterPlan, Target};
-use crate::cluster::in_progress::{self, UnderWay};
+use crate::cluster::in_progress::{self, RunNote};
 use crate::cluster::{migrate, run};
 use crate::config::applied;
 use crate::config::render::{self, Config};
 use crate::receipt::{Applied, Receipt};
 use crate::requires::{self, Unmet};
-use crate::shared_state::{self, Standing};
+use crate::shared_state::{self, StateCheck};
 use crate::transfer::look::{self, Planned};
 use crate::transfer::push::Delivery;
 use crate::transfer::{connect, fetch, present, program, set};
@@ -84,7 +84,7 @@ pub struct Plan {
     /// SHA-256 of the receipt's file.
     pub(crate) receipt_sha256: Option<String>,
     /// The state in the registry that operators share, compared with the receipt.
-    pub(crate) shared: Standing,
+    pub(crate) shared: StateCheck,
     /// The requirement on another environment that is not met.
     pub(crate) unmet: Option<Unmet>,
     /// Artifacts that mkectl lists and the lock lacks, unless the environment accepts that.
@@ -110,7 +110,7 @@ impl Plan {
     }
 
     /// Returns the state in the registry that operators share, compared with the receipt.
-    pub fn shared(&self) -> &Standing {
+    pub fn shared(&self) -> &StateCheck {
         &self.shared
     }
 
@@ -150,7 +150,7 @@ impl Plan {
             present: self
                 .artifacts_where(|planned| !planned.is_to_be_pushed())
                 .collect(),
-            shut: self.pull_refusal.as_ref(),
+            pull_refusal: self.pull_refusal.as_ref(),
         }
     }
 
@@ -383,11 +383,11 @@ pub(crate) async fn of_locked(
     let rendered = render::render(context.workspace, &mut environment, &release)?;
     let mut config = Config {
         digest: sha256(rendered.text.as_bytes()),
-        committed: crate::workspace::read_if_there(&output.config)?,
+        committed: crate::workspace::read_if_exists(&output.config)?,
         text: rendered.text,
         applied: None,
     };
-    let receipt_text = crate::workspace::read_if_there(&output.receipt)?;
+    let receipt_text = crate::workspace::read_if_exists(&output.receipt)?;
     let receipt = receipt_text
         .as_deref()
         .map(|text| Receipt::parse(text, &output.receipt))
@@ -400,10 +400,10 @@ pub(crate) async fn of_locked(
         let here = [Some(config.text.as_str()), config.committed.as_deref()];
         applied::text(context, &here, &output, &applied.config, &applied.release)
     });
-    let under_way = UnderWay::read(&output)?;
+    let under_way = RunNote::read(&output)?;
     let mut warnings = Warnings {
         of_plan: rendered.warnings,
-        of_here: under_way.iter().map(UnderWay::message).collect(),
+        of_run: under_way.iter().map(RunNote::message).collect(),
     };
     if purpose == Purpose::Migrate {
         migrate::of(&environment)?;
@@ -428,7 +428,7 @@ pub(crate) async fn of_locked(
         RegistryState::Live if is_shared && touches_cluster => {
             shared_state::read(context, &environment, &output, receipt.as_ref()).await
         }
-        _ => Standing::unasked(),
+        _ => StateCheck::skipped(),
     };
     let inputs = decide::Inputs {
         environment: &environment,
@@ -462,7 +462,7 @@ pub(crate) async fn of_locked(
             verify::unserved(context, &environment, unlocked, &mut warnings).await?
         }
         RegistryState::Snapshot(_) if !unlocked.is_empty() => {
-            warnings.of_here.push(format!(
+            warnings.of_run.push(format!(
                 "the snapshot does not list {} that mkectl requires and the lock lacks: `plan` without `--snapshot` asks the registry",
                 environment::count(unlocked.len(), "artifact")
             ));
@@ -470,10 +470,10 @@ pub(crate) async fn of_locked(
         }
         _ => unlocked,
     };
-    warnings.of_here.extend(shared.warning.clone());
+    warnings.of_run.extend(shared.warning.clone());
     if is_shared && !environment.rehearsal {
         warnings
-            .of_here
+            .of_run
             .extend(crate::warnings::uncommitted_locks(context, &locked));
     }
     let unmet = match touches_cluster {
@@ -499,14 +499,14 @@ pub(crate) async fn of_locked(
         environment: &environment,
         artifacts: pushed.collect(),
         present: Vec::new(),
-        shut: None,
+        pull_refusal: None,
     };
     let blobs_in_registry = match state {
         RegistryState::Live => match present::survey(context, &locked.lock, &delivery).await {
             Ok(held) => held,
             Err(error @ crate::Error::Fetch(_)) => {
                 warnings
-                    .of_here
+                    .of_run
                     .push(format!("deploy would fail: {}", chain(&error)));
                 None
             }
@@ -558,7 +558,7 @@ pub(crate) async fn of_locked(
         to_fetch,
         to_fetch_of_sets,
         seen,
-        pull_refusal: looked.shut,
+        pull_refusal: looked.pull_refusal,
         artifacts,
         config,
         output,

@@ -14,7 +14,7 @@ use oci_spec::image::{ImageIndex, MediaType};
 
 use crate::transfer::connect::connect;
 use crate::transfer::look::{ping, unusable};
-use crate::workspace::{FileKind, read_if_there, write_named};
+use crate::workspace::{FileKind, read_if_exists, write_named};
 use crate::{Context, RegistryError, Workspace, receipt, sha256};
 
 mod history;
@@ -24,7 +24,7 @@ mod remove;
 
 mod error;
 
-pub use error::{Error, Left, Moved};
+pub use error::{Error, NotRemoved, OutdatedReason};
 pub use file::{ComputedFrom, KeptLock, PrunePlan, Remove, Stays};
 pub use remove::{Pruned, prune};
 
@@ -294,7 +294,7 @@ fn build_plan(
     }
     let receipt =
         crate::workspace::Output::below(&context.workspace.environment(&environment.name)).receipt;
-    let receipt = read_if_there(&receipt)?.map(|text| sha256(text.as_bytes()));
+    let receipt = read_if_exists(&receipt)?.map(|text| sha256(text.as_bytes()));
     Ok(PrunePlan {
         version: PrunePlan::VERSION,
         environment: environment.name.clone(),

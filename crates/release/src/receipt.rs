@@ -10,7 +10,7 @@ use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
 use crate::Context;
-use crate::workspace::{read_if_there, write_whole};
+use crate::workspace::{read_if_exists, write_atomically};
 
 mod provenance;
 mod error;
@@ -195,7 +195,7 @@ impl Receipt {
     /// # Errors
     /// The file cannot be read, and the errors of [`Receipt::parse`].
     pub fn read(path: &Utf8Path) -> Result<Option<Self>, crate::Error> {
-        read_if_there(path)?
+        read_if_exists(path)?
             .map(|text| Self::parse(&text, path))
             .transpose()
     }
@@ -233,7 +233,7 @@ impl Receipt {
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, path: &Utf8Path) -> Result<(), crate::Error> {
-        write_whole(path, &self.text(path)?)
+        write_atomically(path, &self.text(path)?)
     }
 
     /// Returns the text of the file, as YAML below a comment. Errors name `path`.

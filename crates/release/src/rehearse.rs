@@ -22,7 +22,7 @@ use crate::locked::{self, Locked};
 use crate::plan::{self, Permit, Plan};
 use crate::receipt::Receipt;
 use crate::transfer::{fetch, set};
-use crate::workspace::{Output, remove_if_there};
+use crate::workspace::{Output, remove_if_exists};
 use crate::{Context, Workspace, demo, workspace};
 
 mod error;
@@ -139,7 +139,7 @@ pub async fn prepare(
     let output = Output::below(&directory);
     // The receipt of an earlier rehearsal records a registry at a different port, and a cluster's
     // registry cannot change.
-    remove_if_there(&output.receipt)?;
+    remove_if_exists(&output.receipt)?;
     // If the environment's own cluster runs an earlier release, an upgrade is rehearsed.
     let real = Output::below(&context.workspace.environment(&environment.name));
     let applied = Receipt::read(&real.receipt)?.and_then(|receipt| receipt.applied);

@@ -11,7 +11,7 @@ use bundle::{Artifact, Lock, SetBundle, Source};
 use camino::Utf8PathBuf;
 use environment::{Environment, Problem, Problems};
 
-use crate::workspace::read_if_there;
+use crate::workspace::read_if_exists;
 use crate::{Error as AnyError, Workspace};
 
 mod agree;
@@ -20,7 +20,7 @@ mod error;
 pub(crate) use agree::contradiction;
 
 pub use bundle::HelmError;
-pub use bundle::set::SetError;
+pub use bundle::set::{SetError, SetProblem};
 pub use error::{Error, Moved};
 
 /// Suffixes of signature tags, after the digest of the signed manifest: none for the tag that
@@ -52,7 +52,7 @@ pub fn load(workspace: &Workspace, name: &str) -> Result<Loaded, AnyError> {
         let name = redaction::without_login(name);
         return Err(Error::Name { name }.into());
     }
-    let Some(text) = read_if_there(&file)? else {
+    let Some(text) = read_if_exists(&file)? else {
         return Err(Error::Missing {
             name: name.to_owned(),
             path,
@@ -172,7 +172,7 @@ pub(crate) fn is_signature(
                 platforms: Vec::new(),
                 signatures: false,
                 subject: source.subject.clone(),
-                whole: None,
+                full_index: None,
                 alias: false,
             }
     };

@@ -17,7 +17,7 @@ use oci_spec::image::Digest;
 
 use crate::event::Event;
 use crate::receipt::{self, Receipt};
-use crate::workspace::{Output, read_if_there};
+use crate::workspace::{Output, read_if_exists};
 use crate::{Context, Error, chain, sha256};
 
 mod state;
@@ -42,7 +42,7 @@ const WAIT_FACTOR: u32 = 5;
 
 /// The shared state when a plan was computed, compared with the receipt of this checkout.
 #[derive(Debug)]
-pub struct Standing {
+pub struct StateCheck {
     recorded: Recorded,
     conflict: Option<Conflict>,
     pub(crate) warning: Option<String>,
@@ -52,7 +52,7 @@ pub struct Standing {
 #[derive(Debug)]
 enum Recorded {
     /// The registry was not asked.
-    Unasked,
+    Skipped,
     /// The registry refused the request, or failed.
     Refused,
     Nothing,
@@ -62,11 +62,11 @@ enum Recorded {
     },
 }
 
-impl Standing {
-    /// Returns the standing of a plan that does not change a cluster, or not a shared one.
-    pub(crate) fn unasked() -> Self {
+impl StateCheck {
+    /// Returns the check of a plan that does not change a cluster, or not a shared one.
+    pub(crate) fn skipped() -> Self {
         Self {
-            recorded: Recorded::Unasked,
+            recorded: Recorded::Skipped,
             conflict: None,
             warning: None,
         }
@@ -115,30 +115,30 @@ pub(crate) async fn read(
     environment: &Environment,
     output: &Output,
     receipt: Option<&Receipt>,
-) -> Standing {
+) -> StateCheck {
     let name = &environment.name;
     let found = match look(context, environment).await {
         Ok(found) => found,
         Err(error) => {
-            return Standing {
+            return StateCheck {
                 recorded: Recorded::Refused,
                 warning: Some(format!(
                     "cannot read the shared state of {name}, so deploys from different checkouts are not noticed: {}",
                     chain(&error)
                 )),
-                ..Standing::unasked()
+                ..StateCheck::skipped()
             };
         }
     };
     let Some((digest, state)) = found else {
-        return Standing {
+        return StateCheck {
             recorded: Recorded::Nothing,
-            ..Standing::unasked()
+            ..StateCheck::skipped()
         };
     };
     let own = own_run::read(output);
     let conflict = conflict(environment, output, receipt, &state);
-    Standing {
+    StateCheck {
         warning: match &state {
             Ok(state)
                 if conflict.is_none() && is_own_and_unfinished(state, receipt, own.as_deref()) =>
@@ -196,10 +196,10 @@ pub(crate) struct Subject<'a> {
 pub(crate) async fn begin(
     context: &Context<'_>,
     subject: &Subject<'_>,
-    standing: &Standing,
+    state_check: &StateCheck,
 ) -> Result<Mark, Error> {
-    let expected = match &standing.recorded {
-        Recorded::Unasked | Recorded::Refused => return Ok(Mark { recorded: None }),
+    let expected = match &state_check.recorded {
+        Recorded::Skipped | Recorded::Refused => return Ok(Mark { recorded: None }),
         Recorded::Nothing => None,
         Recorded::Found { digest, .. } => Some(digest),
     };
@@ -208,7 +208,7 @@ pub(crate) async fn begin(
         output,
         ..
     } = subject;
-    let receipt = read_if_there(&output.receipt)?;
+    let receipt = read_if_exists(&output.receipt)?;
     let state = State {
         phase: Phase::Began,
         run: own_run::new(context),
@@ -269,7 +269,7 @@ pub(crate) async fn end(
         output,
         ..
     } = subject;
-    let receipt = read_if_there(&output.receipt)?;
+    let receipt = read_if_exists(&output.receipt)?;
     let state = State {
         phase: Phase::Ended,
         receipt: receipt.map(|text| sha256(text.as_bytes())),

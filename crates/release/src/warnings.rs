@@ -10,13 +10,13 @@ pub struct Warnings {
     pub of_plan: Vec<String>,
     /// Warnings about this machine or this moment. They are not saved: a saved plan has the same
     /// bytes on every machine.
-    pub of_here: Vec<String>,
+    pub of_run: Vec<String>,
 }
 
 impl Warnings {
     /// Returns all of them.
     pub fn all(&self) -> Vec<String> {
-        self.of_plan.iter().chain(&self.of_here).cloned().collect()
+        self.of_plan.iter().chain(&self.of_run).cloned().collect()
     }
 }
 

@@ -94,7 +94,7 @@ impl Workspace {
     /// The file cannot be read or is not valid.
     pub fn overlay_releases(&self) -> Result<Option<mke::Overlay>, crate::Error> {
         let path = self.releases();
-        let Some(text) = read_if_there(&path)? else {
+        let Some(text) = read_if_exists(&path)? else {
             return Ok(None);
         };
         let source = environment::yaml::Source {
@@ -116,7 +116,7 @@ impl Workspace {
         release: &semver::Version,
     ) -> Result<Option<mke::Observations>, crate::Error> {
         let path = self.facts(release);
-        let text = read_if_there(&path)?;
+        let text = read_if_exists(&path)?;
         let parsed = text.map(|text| mke::Observations::parse(&text, release));
         parsed.transpose().map_err(|source| {
             crate::Error::Workspace(Error::Observations {
@@ -294,7 +294,7 @@ pub(crate) fn mask_secrets_of(path: &Utf8Path, text: &str) {
 ///
 /// # Errors
 /// The folder cannot be created, or the file cannot be written.
-pub(crate) fn write_whole(path: &Utf8Path, text: &str) -> Result<(), crate::Error> {
+pub(crate) fn write_atomically(path: &Utf8Path, text: &str) -> Result<(), crate::Error> {
     make_folder_of(path)?;
     write_file(path, text)
 }
@@ -321,7 +321,7 @@ fn write_file(path: &Utf8Path, text: &str) -> Result<(), crate::Error> {
 ///
 /// # Errors
 /// The file exists but cannot be read.
-pub(crate) fn read_if_there(path: &Utf8Path) -> Result<Option<String>, crate::Error> {
+pub(crate) fn read_if_exists(path: &Utf8Path) -> Result<Option<String>, crate::Error> {
     match files::read_text(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -330,7 +330,7 @@ pub(crate) fn read_if_there(path: &Utf8Path) -> Result<Option<String>, crate::Er
 }
 
 /// Removes a file, if it exists.
-pub(crate) fn remove_if_there(path: &Utf8Path) -> Result<(), crate::Error> {
+pub(crate) fn remove_if_exists(path: &Utf8Path) -> Result<(), crate::Error> {
     match std::fs::remove_file(path) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
             Err(crate::Error::io("remove", path, source))

@@ -181,7 +181,7 @@ async fn an_entry_that_was_changed_keeps_what_it_was_locked_as() {
             .filter_map(|one| Some((one, one.source.as_ref()?)))
             .find(|(_, source)| source.reference == one)
             .unwrap();
-        let whole = source.whole.as_ref().unwrap_or(&artifact.digest);
+        let whole = source.full_index.as_ref().unwrap_or(&artifact.digest);
         assert_eq!(whole.as_ref(), first, "{change}");
     };
     for change in [

@@ -103,7 +103,7 @@ pub(super) fn run(error: &run::Error) -> Vec<String> {
     vec![hint]
 }
 
-pub(super) fn under_way(note: &InvalidNote) -> Vec<String> {
+pub(super) fn invalid_run_note(note: &InvalidNote) -> Vec<String> {
     let logs = note.path.parent().unwrap_or(Utf8Path::new("."));
     let environment = logs
         .parent()

@@ -14,7 +14,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         }
         Error::Uncommitted { .. } => "commit them, then pack again",
         Error::InUse { .. } => "wait until that command ends, then pack again",
-        Error::Cut => "run `git fetch --unshallow`, which completes the history",
+        Error::ShallowClone => "run `git fetch --unshallow`, which completes the history",
         Error::Sign { .. } => {
             "check the key and its passphrase; for a key of an agent, name its public half"
         }

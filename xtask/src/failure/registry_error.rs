@@ -13,7 +13,7 @@ pub(super) fn hints(error: &RegistryError) -> Vec<String> {
         RegistryError::Silent { .. } => {
             "check the port; a firewall, or a load balancer whose registry is down, also accepts connections"
         }
-        RegistryError::Rejected { answer, .. } if answer.status == 411 => {
+        RegistryError::Rejected { response, .. } if response.status == 411 => {
             "let the proxy before the registry pass bodies with their Content-Length; a request with a length was refused, too"
         }
         RegistryError::UntrustedRealm { .. } => "the registry's token server must speak HTTPS",

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use release::preflight::RegistryFault;
 use release::report::images::HelmError as ValuesError;
-use release::set::{Error, HelmError, Moved, SetError};
+use release::set::{Error, HelmError, Moved, SetError, SetProblem};
 use release::{ReadError, RegistryError};
 
 use super::registry_error;
@@ -13,12 +13,11 @@ use crate::advice;
 /// Returns the hints for a set that cannot be locked or fetched.
 pub(super) fn hints(error: &Error) -> Vec<String> {
     let hint = match error {
-        Error::Invalid(SetError::Several { wrong, .. }) => {
+        Error::Invalid(error) => {
             let mut known = BTreeSet::new();
-            let hints = wrong.iter().filter_map(of_entry);
+            let hints = error.problems.iter().filter_map(of_entry);
             return hints.filter(|one| known.insert(*one)).map(str::to_owned).collect();
         }
-        Error::Invalid(error) => return of_entry(error).map(str::to_owned).into_iter().collect(),
         Error::Missing { name, known, .. } => match known.as_slice() {
             [] => format!("write bundles/{name}.set.yaml; docs/sets.md has an example"),
             known => format!("sets of this workspace: {}", known.join(", ")),
@@ -104,7 +103,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
             Some(RegistryFault::NotAllowed) => {
                 format!("let the account read this from {host}, or correct the reference: some registries refuse what does not exist")
             }
-            Some(RegistryFault::UnknownAuthority | RegistryFault::OtherAuthority | RegistryFault::WantsTls) => {
+            Some(RegistryFault::UnknownAuthority | RegistryFault::OtherAuthority | RegistryFault::RequiresTls) => {
                 format!("name the CA that signed its certificate in the set's file: `registries: {{ '{host}': {{ ca: FILE }} }}`; a CA that is named there already did not sign it")
             }
             Some(RegistryFault::WrongName | RegistryFault::Redirected) => {
@@ -148,16 +147,16 @@ pub(crate) fn moved_hints(set: &str, moved: &[Moved]) -> Vec<String> {
 }
 
 /// Returns the hint for an invalid entry of a set's file.
-fn of_entry(error: &SetError) -> Option<&'static str> {
-    match error {
-        SetError::Collision { .. } => Some("give one of them a different place with `as:`"),
-        SetError::Reserved { .. } | SetError::Place { .. } => {
+fn of_entry(problem: &SetProblem) -> Option<&'static str> {
+    match problem {
+        SetProblem::Collision { .. } => Some("give one of them a different place with `as:`"),
+        SetProblem::Reserved { .. } | SetProblem::Place { .. } => {
             Some("give it a different place with `as:`")
         }
-        SetError::Twice { .. } => Some("remove one of the entries"),
-        SetError::AliasTwice { .. } => Some("remove it from `aliases`"),
-        SetError::NotAnImage { .. } => Some("list it under `charts`"),
-        SetError::SameFile { .. } => Some("name the URL of a copy with a different file name"),
+        SetProblem::Twice { .. } => Some("remove one of the entries"),
+        SetProblem::AliasTwice { .. } => Some("remove it from `aliases`"),
+        SetProblem::NotAnImage { .. } => Some("list it under `charts`"),
+        SetProblem::SameFile { .. } => Some("name the URL of a copy with a different file name"),
         _ => None,
     }
 }
@@ -165,9 +164,10 @@ fn of_entry(error: &SetError) -> Option<&'static str> {
 /// Returns the errors of a set's entries, one line each.
 pub(crate) fn entry_errors(error: &Error) -> Vec<String> {
     match error {
-        Error::Invalid(SetError::Several { wrong, .. }) => {
-            wrong.iter().map(|error| release::chain(error)).collect()
-        }
+        Error::Invalid(SetError { path, problems }) if problems.len() > 1 => problems
+            .iter()
+            .map(|problem| format!("{path}: {}", release::chain(problem)))
+            .collect(),
         _ => Vec::new(),
     }
 }

@@ -80,8 +80,8 @@ impl Human {
                 }
             }
             Event::Advanced { step, bytes } => self.advance(*step, *bytes, *bytes),
-            Event::Spared { step, bytes } => self.advance(*step, *bytes, 0),
-            Event::At { step, item } => {
+            Event::Skipped { step, bytes } => self.advance(*step, *bytes, 0),
+            Event::Item { step, item } => {
                 let running = lock(&self.running);
                 if let Some(running) = running.iter().find(|running| running.step == *step) {
                     *lock(&running.item) = word(redaction::run().mask(item));

@@ -27,8 +27,8 @@ impl Json {
                 json!({"kind": "started", "step": step.to_string(), "what": what, "bytes": bytes})
             }
             // One line for each piece of a transfer would be too many.
-            Event::Advanced { .. } | Event::Spared { .. } => return,
-            Event::At { step, item } => {
+            Event::Advanced { .. } | Event::Skipped { .. } => return,
+            Event::Item { step, item } => {
                 json!({"kind": "at", "step": step.to_string(), "item": item})
             }
             Event::Finished { step, what } => {

@@ -21,7 +21,7 @@ pub enum FollowError {
     Failed,
     /// The download was aborted before its end.
     #[error("the download was aborted")]
-    GivenUp,
+    Aborted,
 }
 
 impl FollowError {
@@ -52,7 +52,7 @@ pub fn following() -> (Feed, Following) {
 }
 
 /// The download's end. If it is dropped before the download ended, the reader gets
-/// [`FollowError::GivenUp`].
+/// [`FollowError::Aborted`].
 #[derive(Debug)]
 pub struct Feed {
     shared: Arc<Shared>,
@@ -128,7 +128,7 @@ impl Feed {
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        self.finish(Err(FollowError::GivenUp));
+        self.finish(Err(FollowError::Aborted));
     }
 }
 

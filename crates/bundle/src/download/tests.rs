@@ -631,7 +631,7 @@ async fn an_unfinished_file_of_other_origin_is_kept_aside() {
         if let Some(note) = note {
             fs::write(folder.join("bundles/bundle.tar.gz.part.json"), note).unwrap();
         }
-        let log = KeptAside::default();
+        let log = RenamedFiles::default();
         let downloaded = download(&request, &client(), &log).await.unwrap();
         assert_eq!(downloaded.sha256, hex_of(&bytes));
         assert!(!server.requests()[number].contains("range:"));
@@ -647,11 +647,11 @@ async fn an_unfinished_file_of_other_origin_is_kept_aside() {
 
 /// Records the new paths of files that were kept aside.
 #[derive(Default)]
-struct KeptAside(Mutex<Vec<String>>);
+struct RenamedFiles(Mutex<Vec<String>>);
 
-impl Observer for KeptAside {
+impl Observer for RenamedFiles {
     fn event(&self, event: Event<'_>) {
-        if let Event::KeptAside { path } = event {
+        if let Event::UnknownFileRenamed { path } = event {
             self.0.lock().unwrap().push(path.to_string());
         }
     }

@@ -352,7 +352,7 @@ fn check_upstream(artifact: &Artifact, source: &Source) -> Result<(), Contradict
     if let Some(url) = &source.url {
         check_url(&artifact.reference(), url)?;
         let is_refused = url::Url::parse(url).is_ok_and(|url| url_fault(&url).is_some());
-        let has_all_platforms = source.platforms.is_empty() && source.whole.is_none();
+        let has_all_platforms = source.platforms.is_empty() && source.full_index.is_none();
         let is_single = artifact.manifests.len() == 1 && artifact.download().is_some();
         return match !is_refused && has_all_platforms && is_single && artifact.kind != Kind::Image {
             true => Ok(()),

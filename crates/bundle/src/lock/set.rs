@@ -34,11 +34,12 @@ pub struct Source {
     pub subject: Option<Digest>,
     /// Upstream digest of the index, if only some platforms of it are mirrored.
     #[serde(
+        rename = "whole",
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "some_digest"
     )]
-    pub whole: Option<Digest>,
+    pub full_index: Option<Digest>,
     /// Whether this is an additional place of an artifact that the lock lists with the same
     /// reference.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -54,7 +55,7 @@ impl Source {
             platforms: Vec::new(),
             signatures: false,
             subject: None,
-            whole: None,
+            full_index: None,
             alias: false,
         }
     }
@@ -163,7 +164,7 @@ impl Artifact {
         let Some(source) = self.source.as_ref().filter(|_| self.is_for(entry)) else {
             return false;
         };
-        let (url, whole) = (source.url.as_deref(), source.whole.as_ref());
+        let (url, whole) = (source.url.as_deref(), source.full_index.as_ref());
         let is_from = match &entry.origin {
             Origin::Registry(reference) => {
                 let pinned = reference.digest.as_ref();

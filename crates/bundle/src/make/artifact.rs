@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{ArtifactRecipe, ContentsRecipe, LayerRecipe, MakeError, append, gzip, noise};
-use crate::digest::{digest_of, hex_of};
+use crate::digest::digest_of;
 use crate::document::{HELM_CHART, HELM_CONFIG, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
+use crate::wrap::{Descriptor, ManifestDocument, Platform, json};
 
 const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
@@ -20,7 +21,7 @@ pub(super) fn archive(recipe: &ArtifactRecipe, level: u32) -> Result<Vec<u8>, Ma
         ContentsRecipe::Image { platforms, layers } => {
             let reference = || format!("{}:{}", recipe.repository, recipe.tag);
             let platforms: Option<Vec<Platform>> =
-                platforms.iter().map(|name| Platform::parse(name)).collect();
+                platforms.iter().map(|name| parse_platform(name)).collect();
             match platforms.as_deref() {
                 None | Some([]) => {
                     return Err(MakeError::Platform {
@@ -54,11 +55,9 @@ impl Layout {
     ) -> Result<Descriptor, MakeError> {
         let mut manifests = Vec::new();
         for platform in platforms {
-            let image = self.image(platform, layers)?;
-            manifests.push(Descriptor {
-                platform: Some(platform.clone()),
-                ..image
-            });
+            let mut image = self.image(platform, layers)?;
+            image.platform = Some(platform.clone());
+            manifests.push(image);
         }
         let index = Index {
             schema_version: 2,
@@ -88,9 +87,7 @@ impl Layout {
             descriptors.push(self.blob(OCI_LAYER, layer));
         }
         let config = ImageConfig {
-            architecture: platform.architecture.clone(),
-            os: platform.os.clone(),
-            variant: platform.variant.clone(),
+            platform,
             rootfs: RootFilesystem {
                 kind: "layers",
                 diff_ids,
@@ -139,11 +136,13 @@ impl Layout {
     }
 
     fn manifest(&mut self, config: Descriptor, layers: Vec<Descriptor>) -> Descriptor {
-        let manifest = Manifest {
+        let manifest = ManifestDocument {
             schema_version: 2,
-            media_type: OCI_MANIFEST,
+            media_type: Some(OCI_MANIFEST),
+            artifact_type: None,
             config,
             layers,
+            annotations: BTreeMap::new(),
         };
         self.document(OCI_MANIFEST, &manifest)
     }
@@ -154,14 +153,9 @@ impl Layout {
 
     /// Adds a blob and returns its descriptor.
     fn blob(&mut self, media_type: &'static str, bytes: Vec<u8>) -> Descriptor {
-        let hex = hex_of(&bytes);
-        let descriptor = Descriptor {
-            media_type,
-            digest: format!("sha256:{hex}"),
-            size: bytes.len(),
-            platform: None,
-        };
-        self.blobs.insert(hex, bytes);
+        let descriptor = Descriptor::of(media_type, &bytes);
+        self.blobs
+            .insert(digest_of(&bytes).digest().to_owned(), bytes);
         descriptor
     }
 
@@ -199,12 +193,6 @@ fn pack(files: &[(&str, &[u8])]) -> Result<Vec<u8>, MakeError> {
     tar.into_inner().map_err(MakeError::Write)
 }
 
-/// Returns the JSON of a document. Documents are structures, because the order of maps depends on
-/// features of `serde_json`.
-fn json(document: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(document).expect("the documents of a layout hold nothing JSON cannot say")
-}
-
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Index {
@@ -214,30 +202,9 @@ struct Index {
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Manifest {
-    schema_version: u8,
-    media_type: &'static str,
-    config: Descriptor,
-    layers: Vec<Descriptor>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    media_type: &'static str,
-    digest: String,
-    size: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    platform: Option<Platform>,
-}
-
-#[derive(Serialize)]
-struct ImageConfig {
-    architecture: String,
-    os: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    variant: Option<String>,
+struct ImageConfig<'a> {
+    #[serde(flatten)]
+    platform: &'a Platform,
     rootfs: RootFilesystem,
 }
 
@@ -259,29 +226,18 @@ struct ChartMetadata<'a> {
     kind: &'static str,
 }
 
-#[derive(Clone, Serialize)]
-struct Platform {
-    #[serde(skip)]
-    name: String,
-    architecture: String,
-    os: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    variant: Option<String>,
-}
-
-impl Platform {
-    fn parse(name: &str) -> Option<Self> {
-        let parts: Vec<&str> = name.split('/').collect();
-        let (os, architecture, variant) = match parts.as_slice() {
-            [os, architecture] => (os, architecture, None),
-            [os, architecture, variant] => (os, architecture, Some((*variant).to_owned())),
-            _ => return None,
-        };
-        (parts.iter().all(|part| !part.is_empty())).then(|| Self {
-            name: name.to_owned(),
-            os: (*os).to_owned(),
-            architecture: (*architecture).to_owned(),
-            variant,
-        })
-    }
+/// Parses `os/architecture[/variant]`.
+fn parse_platform(name: &str) -> Option<Platform> {
+    let parts: Vec<&str> = name.split('/').collect();
+    let (os, architecture, variant) = match parts.as_slice() {
+        [os, architecture] => (os, architecture, None),
+        [os, architecture, variant] => (os, architecture, Some((*variant).to_owned())),
+        _ => return None,
+    };
+    (parts.iter().all(|part| !part.is_empty())).then(|| Platform {
+        name: name.to_owned(),
+        os: (*os).to_owned(),
+        architecture: (*architecture).to_owned(),
+        variant,
+    })
 }

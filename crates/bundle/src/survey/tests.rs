@@ -66,7 +66,7 @@ fn reports_findings_and_continues_after_a_broken_archive() {
     assert_eq!(survey.other_files, 1);
     let lines: Vec<String> = (survey.archives.iter())
         .map(|archive| {
-            let called = archive.roots.iter().filter_map(|root| root.called.clone());
+            let names = archive.roots.iter().filter_map(|root| root.name.clone());
             format!(
                 "{} {} {} [{}] {}",
                 base_name(&archive.path),
@@ -77,7 +77,7 @@ fn reports_findings_and_continues_after_a_broken_archive() {
                 archive
                     .kind
                     .map_or_else(|| "?".to_owned(), |kind| kind.to_string()),
-                called.collect::<Vec<_>>().join(" "),
+                names.collect::<Vec<_>>().join(" "),
                 archive.fault.is_some(),
             )
         })

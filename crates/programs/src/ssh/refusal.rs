@@ -2,18 +2,18 @@
 
 /// A machine that gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotAnswered {
+pub struct SshFailure {
     /// The kind of failure.
-    pub why: Why,
+    pub kind: SshFailureKind,
     /// Whether the bastion failed, and not the machine behind it.
     pub at_bastion: bool,
     /// The most informative line that `ssh` printed.
-    pub said: String,
+    pub message: String,
 }
 
 /// The kinds of failure, as far as their remedies differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum SshFailureKind {
     /// `ssh` could not be started or supervised.
     NotStarted,
     /// The host name does not resolve.
@@ -45,43 +45,52 @@ pub enum Why {
 }
 
 /// Messages of OpenSSH, in lower case, more specific ones first.
-const MESSAGES: [(&str, Why); 24] = [
+const MESSAGES: [(&str, SshFailureKind); 24] = [
     (
         "remote host identification has changed",
-        Why::HostKeyChanged,
+        SshFailureKind::HostKeyChanged,
     ),
-    ("host key verification failed", Why::HostKeyUnknown),
-    ("host key is known for", Why::HostKeyUnknown),
-    ("unprotected private key file", Why::KeyUnusable),
-    ("load key", Why::KeyUnusable),
-    ("no such identity", Why::KeyUnusable),
-    ("not accessible", Why::KeyUnusable),
-    ("does not contain a value", Why::KeyUnusable),
-    ("vdollar_percent_expand", Why::KeyUnusable),
-    ("permission denied", Why::KeyRefused),
-    ("too many authentication failures", Why::KeyRefused),
-    ("could not resolve hostname", Why::NameNotResolved),
-    ("name or service not known", Why::NameNotResolved),
-    ("connection refused", Why::Refused),
-    ("no route to host", Why::NoRoute),
-    ("network is unreachable", Why::NoRoute),
-    ("host is unreachable", Why::NoRoute),
-    ("timed out", Why::TimedOut),
-    ("not responding", Why::TimedOut),
-    ("connection reset", Why::Closed),
-    ("connection closed", Why::Closed),
-    ("closed by remote host", Why::Closed),
-    ("not allowed at this time", Why::Closed),
-    ("broken pipe", Why::Closed),
+    (
+        "host key verification failed",
+        SshFailureKind::HostKeyUnknown,
+    ),
+    ("host key is known for", SshFailureKind::HostKeyUnknown),
+    ("unprotected private key file", SshFailureKind::KeyUnusable),
+    ("load key", SshFailureKind::KeyUnusable),
+    ("no such identity", SshFailureKind::KeyUnusable),
+    ("not accessible", SshFailureKind::KeyUnusable),
+    ("does not contain a value", SshFailureKind::KeyUnusable),
+    ("vdollar_percent_expand", SshFailureKind::KeyUnusable),
+    ("permission denied", SshFailureKind::KeyRefused),
+    (
+        "too many authentication failures",
+        SshFailureKind::KeyRefused,
+    ),
+    (
+        "could not resolve hostname",
+        SshFailureKind::NameNotResolved,
+    ),
+    ("name or service not known", SshFailureKind::NameNotResolved),
+    ("connection refused", SshFailureKind::Refused),
+    ("no route to host", SshFailureKind::NoRoute),
+    ("network is unreachable", SshFailureKind::NoRoute),
+    ("host is unreachable", SshFailureKind::NoRoute),
+    ("timed out", SshFailureKind::TimedOut),
+    ("not responding", SshFailureKind::TimedOut),
+    ("connection reset", SshFailureKind::Closed),
+    ("connection closed", SshFailureKind::Closed),
+    ("closed by remote host", SshFailureKind::Closed),
+    ("not allowed at this time", SshFailureKind::Closed),
+    ("broken pipe", SshFailureKind::Closed),
 ];
 
-impl NotAnswered {
-    pub(super) fn new(why: Why, said: impl AsRef<str>) -> Self {
-        let mut said = said.as_ref().lines().map(str::trim);
+impl SshFailure {
+    pub(super) fn new(kind: SshFailureKind, message: impl AsRef<str>) -> Self {
+        let mut message = message.as_ref().lines().map(str::trim);
         Self {
-            why,
+            kind,
             at_bastion: false,
-            said: said
+            message: message
                 .rfind(|line| !line.is_empty())
                 .unwrap_or_default()
                 .to_owned(),
@@ -104,32 +113,35 @@ impl NotAnswered {
                     .any(|words| line.contains(words))
         };
         let lines = || text.lines().map(str::trim).filter(|line| !of_outer(line));
-        let known = MESSAGES.iter().find_map(|(words, why)| {
-            let said = lines().find(|line| line.to_lowercase().contains(words))?;
-            Some((*why, said))
+        let known = MESSAGES.iter().find_map(|(words, kind)| {
+            let message = lines().find(|line| line.to_lowercase().contains(words))?;
+            Some((*kind, message))
         });
-        let (why, said) = match (beyond_bastion, known) {
+        let (kind, message) = match (beyond_bastion, known) {
             (Some(line), _) => {
                 let line = line.trim();
                 let lower = line.to_lowercase();
                 let known = MESSAGES.iter().find(|(words, _)| lower.contains(words));
-                (known.map_or(Why::Closed, |(_, why)| *why), line)
+                (
+                    known.map_or(SshFailureKind::Closed, |(_, kind)| *kind),
+                    line,
+                )
             }
-            (None, Some((Why::HostKeyChanged, _))) => (
-                Why::HostKeyChanged,
+            (None, Some((SshFailureKind::HostKeyChanged, _))) => (
+                SshFailureKind::HostKeyChanged,
                 "its host key differs from the known one",
             ),
             (None, Some(known)) => known,
             (None, None) if through_bastion && text.to_lowercase().contains("timed out") => {
-                (Why::TimedOut, last(text))
+                (SshFailureKind::TimedOut, last(text))
             }
-            (None, None) if is_closed => (Why::Closed, last(text)),
-            (None, None) => (Why::Other, last(text)),
+            (None, None) if is_closed => (SshFailureKind::Closed, last(text)),
+            (None, None) => (SshFailureKind::Other, last(text)),
         };
         Self {
-            why,
+            kind,
             at_bastion: through_bastion && is_closed && beyond_bastion.is_none() && known.is_some(),
-            said: said.to_owned(),
+            message: message.to_owned(),
         }
     }
 }
@@ -147,103 +159,106 @@ mod tests {
 
     #[test]
     fn messages_of_openssh_are_classified() {
-        for (text, why) in [
+        for (text, kind) in [
             (
                 "No ED25519 host key is known for 10.0.0.1 and you have requested strict checking.\nHost key verification failed.\n",
-                Why::HostKeyUnknown,
+                SshFailureKind::HostKeyUnknown,
             ),
-            ("Host key verification failed.\n", Why::HostKeyUnknown),
+            (
+                "Host key verification failed.\n",
+                SshFailureKind::HostKeyUnknown,
+            ),
             (
                 "@@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n@@@@\nHost key verification failed.\n",
-                Why::HostKeyChanged,
+                SshFailureKind::HostKeyChanged,
             ),
             (
                 "mke@10.0.0.1: Permission denied (publickey).\n",
-                Why::KeyRefused,
+                SshFailureKind::KeyRefused,
             ),
             (
                 "no such identity: /root/.ssh/mke: No such file or directory\nmke@10.0.0.1: Permission denied (publickey).\n",
-                Why::KeyUnusable,
+                SshFailureKind::KeyUnusable,
             ),
             (
                 "ssh: connect to host 10.0.0.1 port 22: Connection refused\n",
-                Why::Refused,
+                SshFailureKind::Refused,
             ),
             (
                 "ssh: connect to host 10.0.0.1 port 22: Connection timed out\n",
-                Why::TimedOut,
+                SshFailureKind::TimedOut,
             ),
             (
                 "ssh: connect to host 10.0.0.1 port 22: No route to host\n",
-                Why::NoRoute,
+                SshFailureKind::NoRoute,
             ),
             (
                 "ssh: Could not resolve hostname node7: Name or service not known\n",
-                Why::NameNotResolved,
+                SshFailureKind::NameNotResolved,
             ),
             (
                 "kex_exchange_identification: Connection closed by remote host\nConnection closed by 10.0.0.1 port 22\n",
-                Why::Closed,
+                SshFailureKind::Closed,
             ),
-            ("", Why::Other),
+            ("", SshFailureKind::Other),
         ] {
-            let read = NotAnswered::read(text, false);
-            assert_eq!(read.why, why, "{text}");
+            let read = SshFailure::read(text, false);
+            assert_eq!(read.kind, kind, "{text}");
             assert!(!read.at_bastion, "{text}");
         }
     }
 
     #[test]
     fn failures_of_a_bastion_are_distinguished_from_those_behind_it() {
-        for (text, why, at_bastion) in [
+        for (text, kind, at_bastion) in [
             (
                 "jump@jump: Permission denied (publickey).\r\nkex_exchange_identification: Connection closed by remote host\r\n\
                  Connection closed by UNKNOWN port 65535\r\n",
-                Why::KeyRefused,
+                SshFailureKind::KeyRefused,
                 true,
             ),
             (
                 "Host key verification failed.\nConnection closed by UNKNOWN port 65535\n",
-                Why::HostKeyUnknown,
+                SshFailureKind::HostKeyUnknown,
                 true,
             ),
             (
                 "channel 0: open failed: connect failed: Connection refused\r\nstdio forwarding failed\r\n\
                  Connection closed by UNKNOWN port 65535\r\n",
-                Why::Refused,
+                SshFailureKind::Refused,
                 false,
             ),
             (
                 "mke@10.0.0.1: Permission denied (publickey).\r\n",
-                Why::KeyRefused,
+                SshFailureKind::KeyRefused,
                 false,
             ),
             (
                 "kex_exchange_identification: read: Connection reset by peer\r\nConnection reset by 10.9.0.1 port 22\r\n\
                  kex_exchange_identification: Connection closed by remote host\r\nConnection closed by UNKNOWN port 65535\r\n",
-                Why::Closed,
+                SshFailureKind::Closed,
                 true,
             ),
             (
                 "kex_exchange_identification: Connection closed by remote host\r\nConnection closed by UNKNOWN port 65535\r\n",
-                Why::Closed,
+                SshFailureKind::Closed,
                 false,
             ),
             (
                 "ssh: connect to host jump port 22: Connection timed out\r\nConnection closed by UNKNOWN port 65535\r\n",
-                Why::TimedOut,
+                SshFailureKind::TimedOut,
                 true,
             ),
             (
                 "Connection timed out during banner exchange\r\nConnection to UNKNOWN port 65535 timed out\r\n",
-                Why::TimedOut,
+                SshFailureKind::TimedOut,
                 false,
             ),
         ] {
-            let read = NotAnswered::read(text, true);
+            let read = SshFailure::read(text, true);
             assert_eq!(
-                (read.why, read.at_bastion),
-                (why, at_bastion),
+                (read.kind, read.at_bastion),
+                (kind, at_bastion),
                 "{text}: {read:?}"
             );
         }

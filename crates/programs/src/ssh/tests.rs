@@ -52,7 +52,7 @@ fn bounds(seconds: u64) -> Bounds {
     }
 }
 
-fn ask(ssh: &Ssh, destinations: &[Destination], script: &str) -> Vec<Result<Answer, NotAnswered>> {
+fn ask(ssh: &Ssh, destinations: &[Destination], script: &str) -> Vec<Result<Answer, SshFailure>> {
     ssh.ask_all(destinations, script, bounds(2), &|| false, &|| {})
 }
 
@@ -101,7 +101,7 @@ fn a_machine_that_hangs_delays_no_other_and_leaves_no_process() {
     assert_eq!(done.into_inner(), 20);
     for (index, answer) in answers.iter().enumerate() {
         match index {
-            8 => assert_eq!(answer.as_ref().unwrap_err().why, Why::TimedOut),
+            8 => assert_eq!(answer.as_ref().unwrap_err().kind, SshFailureKind::TimedOut),
             _ => assert!(answer.is_ok(), "{answer:?}"),
         }
     }
@@ -135,13 +135,13 @@ fn a_stop_ends_all_of_them_immediately() {
         "{:?}",
         begun.elapsed()
     );
-    let why: Vec<Why> = answers
+    let kind: Vec<SshFailureKind> = answers
         .into_iter()
-        .map(|answer| answer.unwrap_err().why)
+        .map(|answer| answer.unwrap_err().kind)
         .collect();
     assert!(
-        why.contains(&Why::Hangs) && why.contains(&Why::NoTurn),
-        "{why:?}"
+        kind.contains(&SshFailureKind::Hangs) && kind.contains(&SshFailureKind::NoTurn),
+        "{kind:?}"
     );
 }
 
@@ -168,17 +168,20 @@ fn machines_behind_one_bastion_take_turns() {
 
 #[test]
 fn a_shell_that_ends_early_gives_no_result() {
-    for (text, why) in [
-        ("run; exit 255", Why::Cut),
+    for (text, kind) in [
+        ("run; exit 255", SshFailureKind::Cut),
         (
             "echo 'mke@10.0.0.1: Permission denied (publickey).' >&2; exit 255",
-            Why::KeyRefused,
+            SshFailureKind::KeyRefused,
         ),
-        ("echo 'This account is not available.'; exit 1", Why::Cut),
+        (
+            "echo 'This account is not available.'; exit 1",
+            SshFailureKind::Cut,
+        ),
     ] {
         let played = played(text);
         let answers = ask(&played.ssh, &[to("10.0.0.1")], "echo one");
-        assert_eq!(answers[0].as_ref().unwrap_err().why, why, "{text}");
+        assert_eq!(answers[0].as_ref().unwrap_err().kind, kind, "{text}");
     }
 }
 

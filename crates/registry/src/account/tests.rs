@@ -262,8 +262,8 @@ async fn a_refusal_is_forgotten_after_a_while() {
     let url = url::Url::parse("https://registry.example.com/v2/").unwrap();
     let refusal = Refusal {
         kind: Kind::Unauthorized { is_login: true },
-        at: Place::new("GET", &url, ""),
-        answer: Answer {
+        at: RequestInfo::new("GET", &url, ""),
+        response: ErrorResponse {
             status: 401,
             code: None,
             message: None,

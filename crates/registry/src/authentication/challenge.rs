@@ -7,7 +7,7 @@ use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use url::Url;
 
 use crate::retry::Failure;
-use crate::{Endpoint, Error, Place};
+use crate::{Endpoint, Error, RequestInfo};
 
 /// A challenge that Airlock supports.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(super) enum Challenge {
 pub(super) fn read_challenge(
     headers: &HeaderMap,
     endpoint: &Endpoint,
-    at: &Place,
+    at: &RequestInfo,
 ) -> Result<Option<Challenge>, Failure> {
     let mut basic = None;
     let mut untrusted = None;
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn challenges_are_parsed_leniently() {
         let endpoint = Endpoint::new("registry.example.com:5000", None).unwrap();
-        let at = Place::new("GET", &endpoint.url("/v2/"), "");
+        let at = RequestInfo::new("GET", &endpoint.url("/v2/"), "");
         let bearer = |realm: &str, service: Option<&str>| {
             Some(Challenge::Bearer {
                 realm: Url::parse(realm).unwrap(),

@@ -82,7 +82,7 @@ async fn the_last_piece_of_a_damaged_file_is_held_back() {
         assert!(stream.next().await.is_none());
         let fault = progress.take_fault().unwrap();
         assert!(
-            fault.to_string().contains("holds something else"),
+            fault.to_string().contains("has different content"),
             "{fault}"
         );
     }
@@ -102,7 +102,7 @@ fn a_file_of_the_wrong_size_is_found_before_a_byte_is_sent() {
     .unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("the source of {digest} holds something else: 12 bytes instead of 13")
+        format!("the source of {digest} has different content: 12 bytes instead of 13")
     );
     let missing: Digest = sha256(b"missing").parse().unwrap();
     let error = open(

@@ -14,7 +14,7 @@ use x509_parser::prelude::FromDer;
 
 use super::finding::{Aspect, Fault, Findings};
 use crate::recorded::lock;
-use crate::{Endpoint, Error, Place, identify};
+use crate::{Endpoint, Error, RequestInfo, identify};
 
 /// Timeout of the connection, and of the handshake.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -206,7 +206,7 @@ fn readable(name: &GeneralName<'_>) -> Option<String> {
 /// of other requests, and is closed before a request is sent.
 async fn server_chain(endpoint: &Endpoint) -> Result<Vec<CertificateDer<'static>>, Error> {
     let url = endpoint.url("/v2/");
-    let place = Place::new("GET", &url, "").through(endpoint.proxies(), &url)?;
+    let place = RequestInfo::new("GET", &url, "").through(endpoint.proxies(), &url)?;
     let recorder = Arc::new(Recorder {
         registry: url.host_str().unwrap_or_default().to_owned(),
         verifier: Verifier::new(Vec::new()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::violation::Violation;
-use crate::{Error, Place};
+use crate::{Error, RequestInfo};
 
 /// What is tested, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -133,7 +133,8 @@ pub enum Fault {
     /// The server speaks plain HTTP, but HTTPS is expected.
     PlainHttp,
     /// The server speaks TLS, but plain HTTP is expected.
-    WantsTls,
+    #[serde(rename = "wants-tls")]
+    RequiresTls,
     /// TLS fails for a reason other than the certificate.
     Tls,
     /// The certificate is from a CA that the system does not trust, and none is configured.
@@ -265,16 +266,16 @@ impl Fault {
 
     /// Returns the fault that an error means.
     pub fn of(error: &Error) -> Self {
-        let answer = error.answer();
-        let message = answer
-            .and_then(|answer| answer.message.as_deref())
+        let response = error.response();
+        let message = response
+            .and_then(|response| response.message.as_deref())
             .unwrap_or_default()
             .to_lowercase();
         // The second text is Harbor's. Its own tests recognise an exceeded quota by it
         // (goharbor/harbor, tests/robot-cases).
         if message.contains("quota")
             || message.contains("exceed the configured upper limit")
-            || answer.is_some_and(|answer| answer.status == 507)
+            || response.is_some_and(|response| response.status == 507)
         {
             return Self::Quota;
         }
@@ -285,10 +286,10 @@ impl Fault {
         if says(&["read-only", "read only"]) {
             return Self::ReadOnly;
         }
-        if answer.is_some_and(|answer| answer.status == 451) || says(&POLICY) {
+        if response.is_some_and(|response| response.status == 451) || says(&POLICY) {
             return Self::Blocked;
         }
-        let is_put = |at: &Place| at.method == "PUT" && at.url.contains("/manifests/");
+        let is_put = |at: &RequestInfo| at.method == "PUT" && at.url.contains("/manifests/");
         if error.place().is_some_and(is_put) && says(&IMMUTABLE) {
             return Self::ImmutableTag;
         }
@@ -311,14 +312,14 @@ impl Fault {
             Error::RateLimited { .. } => Self::RateLimited,
             Error::Unavailable { .. } => Self::Unavailable,
             // Distribution in read-only mode has no handlers for writes.
-            Error::Rejected { answer, .. } if answer.status == 405 => Self::ReadOnly,
+            Error::Rejected { response, .. } if response.status == 405 => Self::ReadOnly,
             Error::NameNotResolved { .. } => Self::NameNotResolved,
             Error::ConnectionRefused { .. }
             | Error::ConnectionLost { .. }
             | Error::Silent { .. } => Self::NotReached,
             Error::TimedOut { .. } | Error::Stalled { .. } => Self::Slow,
             Error::PlainHttpServer { .. } => Self::PlainHttp,
-            Error::HttpsServer { .. } => Self::WantsTls,
+            Error::HttpsServer { .. } => Self::RequiresTls,
             Error::UnknownAuthority { .. } | Error::NoAuthorities { .. } => Self::UnknownAuthority,
             Error::AuthorityAsServer { .. } => Self::AuthorityAsServer,
             Error::UnsupportedSignature { .. } => Self::UnsupportedSignature,
@@ -412,7 +413,7 @@ mod tests {
     fn a_full_disk_is_distinguished_from_read_only_mode() {
         let place = || {
             let url = url::Url::parse("https://registry.example.com/v2/a/blobs/uploads/1").unwrap();
-            Place::new("PUT", &url, "a")
+            RequestInfo::new("PUT", &url, "a")
         };
         for (status, body, expected) in [
             // docker-registry 2.8.2, registry:3, earlier ones and the embedded registry.

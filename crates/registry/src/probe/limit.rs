@@ -82,7 +82,9 @@ async fn once(run: &mut ProbeRun<'_>, chunks: bool, zeros: Bytes) -> Result<(), 
         .parse()
         .unwrap_or_else(|_| unreachable!("a digest that was just written"));
     match run.finish(session.url, &other, zeros).await {
-        Err(Error::Rejected { answer, .. }) if answer.code.as_deref() == Some("DIGEST_INVALID") => {
+        Err(Error::Rejected { response, .. })
+            if response.code.as_deref() == Some("DIGEST_INVALID") =>
+        {
             Ok(())
         }
         outcome => outcome,

@@ -10,7 +10,7 @@ use url::Host;
 use super::finding::{Aspect, Fault, Findings};
 use super::{Probe, certificate, product};
 use crate::transport::RawResponse;
-use crate::{Error, Place, Profile, Registry, Scheme, classify};
+use crate::{Error, Profile, Registry, RequestInfo, Scheme, classify};
 
 /// Timeout of the system's resolver.
 const RESOLVER: Duration = Duration::from_secs(5);
@@ -141,7 +141,7 @@ fn is_registry(probe: &Probe<'_>, response: &RawResponse, findings: &mut Finding
             .and_then(|value| asked.join(value).ok())
             .map_or_else(
                 || "nowhere".to_owned(),
-                |url| format!("to {}", Place::new("", &url, "").url),
+                |url| format!("to {}", RequestInfo::new("", &url, "").url),
             );
         let text = format!("its callers are sent {target}, with {status}");
         findings.wrong(Aspect::Api, Fault::Redirected, text);
@@ -151,7 +151,7 @@ fn is_registry(probe: &Probe<'_>, response: &RawResponse, findings: &mut Finding
         findings.fine(Aspect::Api, "it speaks the registry API");
         return true;
     }
-    let place = Place::new("GET", &probe.endpoint.url("/v2/"), "");
+    let place = RequestInfo::new("GET", &probe.endpoint.url("/v2/"), "");
     let error = classify::status(status, &response.headers, &response.body, place, 0).error;
     let fault = match &error {
         Error::NotFound { .. } | Error::Rejected { .. } => Fault::NotARegistry,

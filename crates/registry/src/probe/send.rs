@@ -101,7 +101,7 @@ impl ProbeRun<'_> {
             Err(error) => error,
         };
         // Without a response the error is not about the path.
-        if refused.answer().is_none() {
+        if refused.response().is_none() {
             self.findings.failed(Aspect::Path, &refused);
             return None;
         }

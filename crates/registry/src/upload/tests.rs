@@ -114,7 +114,7 @@ async fn a_missing_project_is_reported_when_the_upload_begins() {
     let error = result.unwrap_err();
     assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
     assert_eq!(
-        error.answer().unwrap().code.as_deref(),
+        error.response().unwrap().code.as_deref(),
         Some("NAME_UNKNOWN")
     );
     assert_eq!(fake.requests().len(), 1);

@@ -17,7 +17,7 @@ use crate::config::resolve;
 use crate::event::{Event, Step};
 use crate::transfer::program::{self, Program};
 use crate::verify::Confirmed;
-use crate::workspace::{Output, remove_if_there};
+use crate::workspace::{Output, remove_if_exists};
 use crate::{Context, Error, cluster, receipt};
 
 mod after;
@@ -353,7 +353,7 @@ pub(crate) async fn execute(
                     applied.is_fully_applied = after.as_ref().is_some_and(After::has_all);
                     applied.after_upgrade = after;
                 }
-                file.as_deref().map_or(Ok(()), remove_if_there)?;
+                file.as_deref().map_or(Ok(()), remove_if_exists)?;
             }
         }
     }

@@ -13,7 +13,7 @@ use environment::yaml::{self, Node, Source};
 use environment::{Environment, Problems};
 use semver::Version;
 
-use crate::cluster::in_progress::UnderWay;
+use crate::cluster::in_progress::RunNote;
 use crate::kubeconfig::{self, Kubeconfig};
 use crate::receipt::{Applied, Receipt};
 use crate::transfer::program::Program;
@@ -53,7 +53,7 @@ pub(crate) struct ExpectedCluster<'a> {
     /// The rendered configuration as YAML.
     pub(crate) rendered: &'a str,
     pub(crate) applied: Option<&'a Applied>,
-    pub(crate) under_way: Option<&'a UnderWay>,
+    pub(crate) under_way: Option<&'a RunNote>,
     /// Whether the receipt records that an upgrade failed.
     pub(crate) upgrade_failed: bool,
     /// The kubeconfig by which the cluster answered.
@@ -124,7 +124,7 @@ pub(crate) fn release(
     let live = match response {
         Response::NotAsked => return Ok(applied.map(|(_, version)| version)),
         Response::Silent(error) => {
-            warnings.of_here.push(match &applied {
+            warnings.of_run.push(match &applied {
                 Some(_) => format!(
                     "the cluster of {name} does not respond, so only the receipt is used: {}",
                     chain(error)

@@ -8,13 +8,13 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use crate::workspace::{Output, read_if_there, remove_if_there, write_whole};
+use crate::workspace::{Output, read_if_exists, remove_if_exists, write_atomically};
 use crate::{Error, Kind, receipt};
 
 /// The contents of the note.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct UnderWay {
+pub struct RunNote {
     /// The command of mkectl, such as `apply`.
     #[serde(default = "apply")]
     pub command: String,
@@ -46,16 +46,16 @@ impl InvalidNote {
     }
 }
 
-impl UnderWay {
+impl RunNote {
     /// Reads the note, if one exists.
     ///
     /// # Errors
     /// The file cannot be read, or [`InvalidNote`] if it is not a note.
     pub fn read(output: &Output) -> Result<Option<Self>, Error> {
         let path = path(output);
-        let text = read_if_there(&path)?;
+        let text = read_if_exists(&path)?;
         let note = text.map(|text| redaction::yaml::read(&text)).transpose();
-        note.map_err(|source| Error::UnderWay(InvalidNote { path, source }))
+        note.map_err(|source| Error::RunNote(InvalidNote { path, source }))
     }
 
     /// Returns whether that mkectl is still running.
@@ -89,17 +89,17 @@ impl UnderWay {
             path: path.clone(),
             source,
         })?;
-        write_whole(&path, &text)
+        write_atomically(&path, &text)
     }
 }
 
 /// Removes the note of the run with this log. The note of an earlier run, whose result is unknown,
 /// stays.
 pub(crate) fn remove(output: &Output, log: &Utf8Path) -> Result<(), Error> {
-    if UnderWay::read(output)?.is_some_and(|note| note.log != log) {
+    if RunNote::read(output)?.is_some_and(|note| note.log != log) {
         return Ok(());
     }
-    remove_if_there(&path(output))
+    remove_if_exists(&path(output))
 }
 
 /// Returns the path of the note: beside the logs, which are not committed either.

@@ -116,9 +116,9 @@ pub(crate) fn prepare(
         help,
     );
     // MKE 3 clusters have no credentials for the registry of MKE 4 (MKE3-421).
-    if let Some(pull) = program::Pull::of(context, environment)? {
+    if let Some(pull) = program::PullCredentials::of(context, environment)? {
         pull.require_flags(&program, environment, help, &mut warnings)?;
-        upgrade = pull.given_to(upgrade, help);
+        upgrade = pull.add_to(upgrade, help);
     }
     let check = check(&program, described, output, &mut warnings)?;
     let limit = environment.operation.apply_timeout;

@@ -4,7 +4,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use crate::workspace::{read_if_there, write_whole};
+use crate::workspace::{read_if_exists, write_atomically};
 use crate::{Error, cluster, receipt};
 
 /// The contents of the note.
@@ -46,7 +46,7 @@ impl Note {
     /// [`cluster::Error::NoteVersion`] if it is not a note of this format.
     pub fn read(archive: &Utf8Path) -> Result<Self, Error> {
         let path = Self::path(archive);
-        let Some(text) = read_if_there(&path)? else {
+        let Some(text) = read_if_exists(&path)? else {
             return Err(cluster::Error::NoNote { path }.into());
         };
         let note: Self = match redaction::yaml::read(&text) {
@@ -69,6 +69,6 @@ impl Note {
         let text = format!(
             "# Written by `cluster backup`: keep it beside the archive, which only this mkectl restores.\n{yaml}"
         );
-        write_whole(&path, &text)
+        write_atomically(&path, &text)
     }
 }

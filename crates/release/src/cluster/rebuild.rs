@@ -10,15 +10,15 @@ use super::{Cluster, refuse_a_rehearsal};
 use crate::cluster::existing;
 use crate::config::render;
 use crate::receipt::{self, Applied, Provenance, Pushed, Receipt};
-use crate::shared_state::{self, Standing, Subject};
+use crate::shared_state::{self, StateCheck, Subject};
 use crate::transfer::look;
-use crate::workspace::{Output, read_if_there};
+use crate::workspace::{Output, read_if_exists};
 use crate::{Context, Error, locked, sha256};
 
 /// A rebuilt receipt that is not written yet.
 pub struct Rebuilt {
     cluster: Cluster,
-    standing: Standing,
+    state_check: StateCheck,
     receipt: Receipt,
     /// The release that the cluster runs, `v4.1.5`.
     release: String,
@@ -48,12 +48,12 @@ pub async fn rebuild(
     refuse_a_rehearsal(&environment)?;
     let name = environment.name.clone();
     let output = Output::below(&context.workspace.environment(&name));
-    let standing = shared_state::read(context, &environment, &output, None).await;
-    if standing
+    let state_check = shared_state::read(context, &environment, &output, None).await;
+    if state_check
         .conflict()
         .is_some_and(|conflict| conflict.may_be_running())
     {
-        standing.allow(take_over)?;
+        state_check.allow(take_over)?;
     }
     let mut cluster = Cluster::new(context, environment, output, None)?;
     let (live, live_config) =
@@ -68,7 +68,7 @@ pub async fn rebuild(
         &existing::cluster_config(&rendered)?,
         before.and_then(|receipt| receipt.applied).as_ref(),
     )?;
-    let mut warnings: Vec<String> = standing.warning.iter().cloned().collect();
+    let mut warnings: Vec<String> = state_check.warning.iter().cloned().collect();
     let release = live_config.version.clone().unwrap_or_else(|| {
         warnings.push(format!(
             "the cluster does not report its release; {} is taken from the environment",
@@ -102,7 +102,7 @@ pub async fn rebuild(
             ));
         }
     }
-    let recorded = standing.state();
+    let recorded = state_check.state();
     if recorded
         .is_some_and(|state| state.release == locked.lock.release && state.lock != locked.digest)
     {
@@ -164,9 +164,9 @@ pub async fn rebuild(
             applied: Some(applied),
             failed: None,
         },
-        before: read_if_there(&cluster.output.receipt)?,
+        before: read_if_exists(&cluster.output.receipt)?,
         cluster,
-        standing,
+        state_check,
         warnings,
     })
 }
@@ -210,8 +210,8 @@ impl Rebuilt {
             release: self.release.clone(),
             lock: self.lock.clone(),
         };
-        let mark = shared_state::begin(context, &subject, &self.standing).await?;
-        let before = self.standing.run().map(str::to_owned);
+        let mark = shared_state::begin(context, &subject, &self.state_check).await?;
+        let before = self.state_check.run().map(str::to_owned);
         self.receipt.run = mark.run().or(before);
         let path: &Utf8Path = &self.cluster.output.receipt;
         self.receipt.write(path)?;

@@ -8,7 +8,7 @@ use environment::Environment;
 use crate::Context;
 use crate::cluster::admin_password::Handover;
 use crate::cluster::consent;
-use crate::cluster::in_progress::{self, UnderWay};
+use crate::cluster::in_progress::{self, RunNote};
 use crate::event::{Event, Remediable, Step};
 use crate::workspace::Output;
 
@@ -89,7 +89,7 @@ impl Run<'_> {
             handover.reserve_file()?;
         }
         let signals = context.tool.signals.for_mkectl();
-        let note = self.changes.then(|| UnderWay {
+        let note = self.changes.then(|| RunNote {
             command: self.name.to_owned(),
             release: self.release.clone(),
             log: context.workspace.shown(&log).to_owned(),
@@ -157,7 +157,7 @@ pub(crate) fn require_no_running_mkectl(
     context: &Context<'_>,
     output: &Output,
 ) -> Result<(), crate::Error> {
-    let Some(earlier) = UnderWay::read(output)? else {
+    let Some(earlier) = RunNote::read(output)? else {
         return Ok(());
     };
     match earlier.process {
@@ -179,7 +179,7 @@ struct LineObserver<'a> {
     can_reset_password: bool,
     context: &'a Context<'a>,
     handover: &'a Handover<'a>,
-    note: Option<&'a UnderWay>,
+    note: Option<&'a RunNote>,
     output: &'a Output,
     results: Option<&'a Mutex<String>>,
     result_is_secret: bool,
@@ -231,7 +231,7 @@ impl programs::Observer for LineObserver<'_> {
                 let Some(note) = self.note else {
                     return;
                 };
-                let note = UnderWay {
+                let note = RunNote {
                     process: Some(process),
                     ..note.clone()
                 };

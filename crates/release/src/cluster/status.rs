@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Cluster, Note};
 use crate::cluster::existing;
-use crate::cluster::in_progress::UnderWay;
+use crate::cluster::in_progress::RunNote;
 use crate::config::render;
 use crate::{Context, Error, chain, sha256};
 
@@ -81,7 +81,7 @@ pub fn status(context: &Context<'_>, environment: Environment) -> Result<Status,
         failed: receipt
             .and_then(|receipt| receipt.failed.as_ref())
             .map(|failed| format!("{}: {}", failed.step, failed.error)),
-        under_way: UnderWay::read(&cluster.output)?.map(|note| note.message()),
+        under_way: RunNote::read(&cluster.output)?.map(|note| note.message()),
         mkectl: cluster.release(),
         unreached: asked.as_ref().err().map(|error| chain(error)),
         cluster: asked.ok(),

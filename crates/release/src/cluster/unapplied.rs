@@ -6,7 +6,7 @@ use environment::Environment;
 use crate::cluster::existing;
 use crate::config::{applied, render};
 use crate::receipt::Receipt;
-use crate::workspace::{Output, read_if_there};
+use crate::workspace::{Output, read_if_exists};
 use crate::{Context, Error, cluster, sha256};
 
 /// Checks that the rendered configuration is the one that was applied last, or the one that the
@@ -38,7 +38,7 @@ pub(super) fn refuse(context: &Context<'_>, environment: &Environment) -> Result
     if recorded.peek().is_none() || recorded.any(|config| *config == digest) {
         return Ok(());
     }
-    let committed = read_if_there(&output.config)?;
+    let committed = read_if_exists(&output.config)?;
     let last = applied.and_then(|last| {
         let here = [committed.as_deref()];
         applied::text(context, &here, &output, &last.config, &last.release)

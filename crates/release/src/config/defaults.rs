@@ -25,7 +25,7 @@ pub(crate) fn ask(
         .filter(|mkectl| mkectl.version().is_ok_and(|found| found == *release))
         .and_then(|mkectl| mkectl.init().ok());
     let Some(text) = printed else {
-        return crate::workspace::read_if_there(&context.workspace.init(release));
+        return crate::workspace::read_if_exists(&context.workspace.init(release));
     };
     parsed(context.workspace, release, &text)?;
     Ok(Some(text))
@@ -65,7 +65,7 @@ pub(crate) fn kept(
     release: &semver::Version,
 ) -> Result<Option<Node>, Error> {
     let path = workspace.init(release);
-    let text = crate::workspace::read_if_there(&path)?;
+    let text = crate::workspace::read_if_exists(&path)?;
     let found = text.as_ref().map(|text| sha256(text.as_bytes()));
     if found != locked(workspace, release)? {
         let path = workspace.shown(&path).to_owned();
@@ -91,7 +91,7 @@ pub fn restore(context: &Context<'_>, release: &semver::Version) -> Result<(), E
     };
     match ask(context, release)? {
         Some(text) if sha256(text.as_bytes()) == expected => {
-            crate::workspace::write_whole(&path, &text)
+            crate::workspace::write_atomically(&path, &text)
         }
         _ => Ok(()),
     }
@@ -102,7 +102,7 @@ pub fn restore(context: &Context<'_>, release: &semver::Version) -> Result<(), E
 /// Reads one line instead of parsing the lock, since hundreds of environments may be rendered.
 fn locked(workspace: &Workspace, release: &semver::Version) -> Result<Option<String>, Error> {
     let path = workspace.lock(&format!("v{release}"), crate::workspace::DEFAULT_ARCH);
-    let text = crate::workspace::read_if_there(&path)?.unwrap_or_default();
+    let text = crate::workspace::read_if_exists(&path)?.unwrap_or_default();
     Ok(text
         .lines()
         .take_while(|line| *line != "artifacts:")

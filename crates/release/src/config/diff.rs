@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::config::check;
 use crate::receipt::Receipt;
-use crate::workspace::{Output, read_if_there};
+use crate::workspace::{Output, read_if_exists};
 use crate::{Error, Workspace, sha256};
 
 mod releases;
@@ -31,7 +31,7 @@ pub struct Drift {
     /// Changes from the committed to the rendered configuration, ignoring formatting.
     pub changes: Vec<Change>,
     /// The last deploy in the receipt; `None` if nothing was applied yet.
-    pub applied: Option<Last>,
+    pub applied: Option<LastDeploy>,
 }
 
 /// The state of a committed file, compared with the rendered configuration.
@@ -51,9 +51,9 @@ pub enum State {
 /// The last deploy according to the receipt.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Last {
+pub struct LastDeploy {
     /// The applied configuration, recognised by the digest in the receipt.
-    pub config: Which,
+    pub config: AppliedConfig,
     /// Time of the deploy, in UTC.
     pub when: String,
     /// Other differences to the applied state: release, registry, lock.
@@ -65,7 +65,7 @@ pub struct Last {
 /// The configuration that was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Which {
+pub enum AppliedConfig {
     /// The configuration that is rendered now.
     Rendered,
     /// The committed configuration, which differs from the rendered one.
@@ -78,17 +78,16 @@ impl Drift {
     /// Returns whether committing or deploying would change anything.
     pub fn differs(&self) -> bool {
         self.committed != State::Same
-            || self
-                .applied
-                .as_ref()
-                .is_none_or(|last| last.config != Which::Rendered || !last.changes.is_empty())
+            || self.applied.as_ref().is_none_or(|last| {
+                last.config != AppliedConfig::Rendered || !last.changes.is_empty()
+            })
     }
 }
 
 /// The rendered configurations of two environments.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Pair {
+pub struct EnvironmentDiff {
     /// Name of the first environment.
     pub old: String,
     /// Name of the second environment.
@@ -107,7 +106,7 @@ pub fn environment(workspace: &Workspace, name: &str) -> Result<Drift, Error> {
     let text = check::rendered(workspace, &mut environment)?.text;
     let output = Output::below(&workspace.environment(name));
     let path = workspace.shown(&output.config).to_owned();
-    let committed = read_if_there(&output.config)?;
+    let committed = read_if_exists(&output.config)?;
     let changes = match &committed {
         Some(committed) => mke::compare(&parse(&path, committed)?, &parse(&path, &text)?),
         None => Vec::new(),
@@ -143,7 +142,7 @@ pub fn environment(workspace: &Workspace, name: &str) -> Result<Drift, Error> {
 ///
 /// # Errors
 /// An environment is not valid.
-pub fn environments(workspace: &Workspace, old: &str, new: &str) -> Result<Pair, Error> {
+pub fn environments(workspace: &Workspace, old: &str, new: &str) -> Result<EnvironmentDiff, Error> {
     let load = |name: &str| -> Result<(Node, Node), Error> {
         let mut environment = workspace.load(name)?;
         let text = check::rendered(workspace, &mut environment)?.text;
@@ -157,7 +156,7 @@ pub fn environments(workspace: &Workspace, old: &str, new: &str) -> Result<Pair,
     let (other, outside_other) = load(new)?;
     let mut changes = mke::compare(&one, &other);
     changes.extend(mke::compare(&outside_one, &outside_other));
-    Ok(Pair {
+    Ok(EnvironmentDiff {
         old: old.to_owned(),
         new: new.to_owned(),
         changes,
@@ -170,17 +169,17 @@ fn last(
     receipt: Receipt,
     rendered: &str,
     committed: Option<&str>,
-) -> Result<Option<Last>, Error> {
+) -> Result<Option<LastDeploy>, Error> {
     let Some(applied) = receipt.applied else {
         return Ok(None);
     };
     let is_applied = |text: &str| sha256(text.as_bytes()) == applied.config;
     let config = if is_applied(rendered) {
-        Which::Rendered
+        AppliedConfig::Rendered
     } else if committed.is_some_and(is_applied) {
-        Which::Committed
+        AppliedConfig::Committed
     } else {
-        Which::Another
+        AppliedConfig::Another
     };
     let release = format!("v{}", environment.release);
     let lock = workspace.lock(&release, crate::workspace::DEFAULT_ARCH);
@@ -192,11 +191,11 @@ fn last(
             environment.registry.image_url(),
         ),
     ];
-    if let Some(lock) = read_if_there(&lock)? {
+    if let Some(lock) = read_if_exists(&lock)? {
         changes.push(Update::new("lock", applied.lock, sha256(lock.as_bytes())));
     }
     changes.retain(|change| change.old != change.new);
-    Ok(Some(Last {
+    Ok(Some(LastDeploy {
         config,
         when: applied.ended,
         changes,

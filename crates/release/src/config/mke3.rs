@@ -2,7 +2,7 @@
 
 use environment::{Environment, Mke3, Problem};
 
-use crate::workspace::{self, read_if_there};
+use crate::workspace::{self, read_if_exists};
 
 /// An upgrade from MKE 3, according to the files.
 pub(crate) struct Described {
@@ -82,7 +82,7 @@ fn unfit(
     let unfit = match &mke3.config {
         None => None,
         Some(path) => {
-            let text = read_if_there(path)?.ok_or_else(|| {
+            let text = read_if_exists(path)?.ok_or_else(|| {
                 wrong("`mke3.config` names a file that does not exist".to_owned())
             })?;
             mke::mke3_unsupported(&text)

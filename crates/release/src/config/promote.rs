@@ -7,10 +7,10 @@ use environment::yaml::Source;
 use semver::Version;
 use serde::Serialize;
 
-use crate::config::diff::{self, Pair, Releases};
+use crate::config::diff::{self, EnvironmentDiff, Releases};
 use crate::config::{check, render};
 use crate::receipt::Receipt;
-use crate::workspace::{Output, read_if_there, write_whole};
+use crate::workspace::{Output, read_if_exists, write_atomically};
 use crate::{Workspace, locked};
 
 mod error;
@@ -36,7 +36,7 @@ pub struct Promoted {
     /// Path of the rendered configuration, relative to the workspace.
     pub config_path: Utf8PathBuf,
     /// Changes of the rendered configuration; `None` if it did not exist before.
-    pub config: Option<Pair>,
+    pub config: Option<EnvironmentDiff>,
     /// Changes between the releases, if both are locked.
     pub releases: Option<Releases>,
     /// Warnings.
@@ -112,7 +112,7 @@ pub fn promote(
     let output = Output::below(&workspace.environment(to));
     let path = workspace.environment(to).join("environment.yaml");
     let shown = workspace.shown(&path).to_owned();
-    let before = read_if_there(&path)?.unwrap_or_default();
+    let before = read_if_exists(&path)?.unwrap_or_default();
     let edit = if target.release == release {
         String::new()
     } else {
@@ -121,14 +121,14 @@ pub fn promote(
             text: before.clone(),
         };
         let after = environment::with_release(&file.into(), &release)?;
-        write_whole(&path, &after)?;
+        write_atomically(&path, &after)?;
         render::diff(&shown, Some(&before), &after)
     };
     let config = match rendered(workspace, to, &output) {
         Ok(config) => config,
         Err(error) => {
             if !edit.is_empty() {
-                write_whole(&path, &before)?;
+                write_atomically(&path, &before)?;
             }
             return Err(error);
         }
@@ -156,18 +156,20 @@ fn rendered(
     workspace: &Workspace,
     name: &str,
     output: &Output,
-) -> Result<Option<Pair>, crate::Error> {
+) -> Result<Option<EnvironmentDiff>, crate::Error> {
     let drift = diff::environment(workspace, name)?;
     let mut environment = workspace.load(name)?;
     let text = check::rendered(workspace, &mut environment)?.text;
     if drift.committed != diff::State::Same {
-        write_whole(&output.config, &text)?;
+        write_atomically(&output.config, &text)?;
     }
-    Ok((drift.committed != diff::State::Missing).then(|| Pair {
-        old: "the current mke4.yaml".to_owned(),
-        new: "the rendered one".to_owned(),
-        changes: drift.changes,
-    }))
+    Ok(
+        (drift.committed != diff::State::Missing).then(|| EnvironmentDiff {
+            old: "the current mke4.yaml".to_owned(),
+            new: "the rendered one".to_owned(),
+            changes: drift.changes,
+        }),
+    )
 }
 
 /// Returns why the release of an environment does not count as deployed there, if it does not.

@@ -5,7 +5,7 @@ use environment::Environment;
 
 use crate::config::defaults;
 use crate::proof::Mismatch;
-use crate::workspace::{mask_secrets_of, write_whole};
+use crate::workspace::{mask_secrets_of, write_atomically};
 use crate::{Error, Workspace, sha256, workspace};
 
 /// Renders the configuration of an environment on top of the stored defaults of its release.
@@ -141,7 +141,7 @@ impl Written {
 /// The file cannot be written.
 pub fn write(config: &Config, path: &Utf8Path) -> Result<Written, Error> {
     if config.is_stale() {
-        write_whole(path, &config.text)?;
+        write_atomically(path, &config.text)?;
     }
     Ok(Written {
         path: path.to_owned(),
@@ -173,7 +173,7 @@ pub fn one(workspace: &Workspace, name: &str) -> Result<Outcome, Error> {
     let release = workspace.release(&environment.release)?;
     let rendered = render(workspace, &mut environment, &release)?;
     let path = crate::workspace::Output::below(&workspace.environment(name)).config;
-    let committed = crate::workspace::read_if_there(&path)?;
+    let committed = crate::workspace::read_if_exists(&path)?;
     let shown = workspace.shown(&path).to_owned();
     let diff = diff(&shown, committed.as_deref(), &rendered.text);
     Ok(Outcome {
@@ -193,7 +193,7 @@ pub fn keep(workspace: &Workspace, outcome: &Outcome) -> Result<(), Error> {
     if outcome.diff.is_empty() {
         return Ok(());
     }
-    write_whole(&workspace.root().join(&outcome.path), &outcome.text)
+    write_atomically(&workspace.root().join(&outcome.path), &outcome.text)
 }
 
 /// Returns the change of `path` as a unified diff, which is empty if there is none. Secrets in both

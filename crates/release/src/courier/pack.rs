@@ -380,7 +380,7 @@ fn repository(
         return Err(Error::NoCommit.into());
     };
     if git.is_shallow().map_err(wrong)? {
-        return Err(Error::Cut.into());
+        return Err(Error::ShallowClone.into());
     }
     let known = have.commits(&git, environments);
     if known.contains(&commit) {

@@ -6,16 +6,16 @@ use semver::Version;
 use super::Purpose;
 use crate::cluster::executor::{Action, ClusterPlan};
 use crate::cluster::existing::{self, ExpectedCluster, Response};
-use crate::cluster::in_progress::UnderWay;
+use crate::cluster::in_progress::RunNote;
 use crate::cluster::{migrate, upgrade};
 use crate::config::render::Config;
 use crate::event::Step;
 use crate::locked::Locked;
 use crate::receipt::{Applied, Receipt};
-use crate::shared_state::Standing;
+use crate::shared_state::StateCheck;
 use crate::transfer::program::{self, Program};
 use crate::warnings::Warnings;
-use crate::workspace::{Output, read_if_there};
+use crate::workspace::{Output, read_if_exists};
 use crate::{Context, Error, kubeconfig, plan, sha256};
 
 /// Why mkectl runs in a migration.
@@ -33,8 +33,8 @@ pub(super) struct Inputs<'a> {
     pub(super) config: &'a Config,
     pub(super) output: &'a Output,
     pub(super) receipt: Option<&'a Receipt>,
-    pub(super) under_way: Option<&'a UnderWay>,
-    pub(super) shared: &'a Standing,
+    pub(super) under_way: Option<&'a RunNote>,
+    pub(super) shared: &'a StateCheck,
     pub(super) purpose: Purpose,
 }
 
@@ -191,7 +191,7 @@ pub(super) fn decide(
         }
         if exists {
             // A cluster that was not asked is assumed to have the configuration rendered last.
-            let file = read_if_there(&inputs.output.config)?;
+            let file = read_if_exists(&inputs.output.config)?;
             let applied = inputs.applied().map(|applied| applied.config.as_str());
             let last =
                 (file.as_deref()).filter(|text| applied == Some(sha256(text.as_bytes()).as_str()));

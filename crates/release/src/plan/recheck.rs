@@ -4,7 +4,7 @@
 use super::saved::listed;
 use super::{Plan, PlanChange};
 use crate::config::render;
-use crate::workspace::{Output, read_if_there};
+use crate::workspace::{Output, read_if_exists};
 use crate::{Context, Error, locked, plan, sha256};
 
 /// A plan that no longer matches the files.
@@ -34,13 +34,13 @@ pub(crate) fn recheck(context: &Context<'_>, plan: &Plan) -> Result<(), Error> {
     let text = render::render(workspace, &mut environment, &release)?.text;
     let none = || "none".to_owned();
     let digest = |text: Option<&String>| text.map_or_else(none, |text| sha256(text.as_bytes()));
-    let written = read_if_there(&plan.output.config)?;
+    let written = read_if_exists(&plan.output.config)?;
     // The deploy itself has written the rendered configuration: that is not a change.
     let written = match written.as_deref() == Some(plan.config.text.as_str()) {
         true => plan.config.committed.clone(),
         false => written,
     };
-    let receipt = read_if_there(&plan.output.receipt)?;
+    let receipt = read_if_exists(&plan.output.receipt)?;
     let moved: Vec<PlanChange> = [
         (
             "release",

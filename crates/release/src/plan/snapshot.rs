@@ -190,7 +190,7 @@ impl Snapshot {
                     "nothing" => TagContent::Nothing,
                     digest => digest
                         .parse::<Digest>()
-                        .map_or(TagContent::Untold, TagContent::Manifest),
+                        .map_or(TagContent::UnknownDigest, TagContent::Manifest),
                 },
                 is_open: tag.is_none_or(|tag| !tag.refused_to_nodes),
             }

@@ -264,7 +264,7 @@ async fn store_and_registry(
             .map(|(artifact, _)| artifact)
             .collect(),
         present: Vec::new(),
-        shut: None,
+        pull_refusal: None,
     };
     if delivery.artifacts.is_empty() {
         return Some(Check::fine(name, "the registry has everything".to_owned()));

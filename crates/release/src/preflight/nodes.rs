@@ -17,7 +17,7 @@ mod gather;
 use std::time::{Duration, Instant};
 
 use environment::Environment;
-use programs::ssh::{Answer, Bounds, Destination, NotAnswered, Ssh, Why};
+use programs::ssh::{Answer, Bounds, Destination, Ssh, SshFailure, SshFailureKind};
 use serde::Serialize;
 
 use crate::transfer::program;
@@ -446,7 +446,7 @@ fn offered(
 
 fn node(
     host: Host,
-    answer: Result<Answer, NotAnswered>,
+    answer: Result<Answer, SshFailure>,
     required: &Requirements,
     clock: (Instant, jiff::Timestamp),
 ) -> Node {
@@ -476,30 +476,32 @@ fn node(
 }
 
 /// Returns the check of a failed login to `server`.
-fn refused(refusal: &NotAnswered, server: &str) -> NodeCheck {
-    let fault = match refusal.why {
-        Why::NotStarted => NodeFault::NoSsh,
-        Why::NameNotResolved => NodeFault::HostNotResolved,
-        Why::TimedOut | Why::Refused | Why::NoRoute => NodeFault::HostNotReached,
-        Why::Closed | Why::Other => NodeFault::ConnectionClosed,
-        Why::HostKeyUnknown => NodeFault::HostKeyUnknown,
-        Why::HostKeyChanged => NodeFault::HostKeyChanged,
-        Why::KeyRefused => NodeFault::KeyRefused,
-        Why::KeyUnusable => NodeFault::KeyUnusable,
-        Why::Cut | Why::Hangs => NodeFault::NoShell,
-        Why::NoTurn => {
+fn refused(refusal: &SshFailure, server: &str) -> NodeCheck {
+    let fault = match refusal.kind {
+        SshFailureKind::NotStarted => NodeFault::NoSsh,
+        SshFailureKind::NameNotResolved => NodeFault::HostNotResolved,
+        SshFailureKind::TimedOut | SshFailureKind::Refused | SshFailureKind::NoRoute => {
+            NodeFault::HostNotReached
+        }
+        SshFailureKind::Closed | SshFailureKind::Other => NodeFault::ConnectionClosed,
+        SshFailureKind::HostKeyUnknown => NodeFault::HostKeyUnknown,
+        SshFailureKind::HostKeyChanged => NodeFault::HostKeyChanged,
+        SshFailureKind::KeyRefused => NodeFault::KeyRefused,
+        SshFailureKind::KeyUnusable => NodeFault::KeyUnusable,
+        SshFailureKind::Cut | SshFailureKind::Hangs => NodeFault::NoShell,
+        SshFailureKind::NoTurn => {
             let text = format!("not checked within {} s", BOUNDS.total.as_secs());
             return NodeCheck::cannot_tell(Aspect::Ssh, text);
         }
     };
-    let what = match refusal.why {
-        Why::TimedOut => "nothing answers",
-        Why::Refused => "nothing listens on its SSH port",
-        Why::Hangs => "accepts the login, but did not finish in time",
-        Why::Cut => "accepts the login, but its shell ended too early",
+    let what = match refusal.kind {
+        SshFailureKind::TimedOut => "nothing answers",
+        SshFailureKind::Refused => "nothing listens on its SSH port",
+        SshFailureKind::Hangs => "accepts the login, but did not finish in time",
+        SshFailureKind::Cut => "accepts the login, but its shell ended too early",
         _ => "",
     };
-    let message = redaction::line(&refusal.said, judge::LONGEST);
+    let message = redaction::line(&refusal.message, judge::LONGEST);
     let text = match (what, message.as_str()) {
         ("", message) => message.to_owned(),
         (what, "") => what.to_owned(),

@@ -60,14 +60,14 @@ pub enum Error {
         environment: String,
     },
     /// The prune plan is outdated. Nothing was removed.
-    #[error("the plan `{path}` is outdated: {}", moved.iter().map(Moved::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("the plan `{path}` is outdated: {}", moved.iter().map(OutdatedReason::to_string).collect::<Vec<_>>().join("; "))]
     Refused {
         /// The environment that it is for.
         environment: String,
         /// Path of the file.
         path: Utf8PathBuf,
         /// The changes since the plan was computed.
-        moved: Vec<Moved>,
+        moved: Vec<OutdatedReason>,
     },
     /// The registry does not support the removal of manifests, or it is disabled.
     #[error("registry {address} does not remove manifests: {} removed", environment::count(*removed, "tag"))]
@@ -87,13 +87,13 @@ pub enum Error {
         /// Number of tags in the plan.
         total: usize,
         /// The remaining manifests, each with the reason.
-        failed: Vec<(String, Left)>,
+        failed: Vec<(String, NotRemoved)>,
     },
 }
 
 /// Why a prune plan is outdated.
 #[derive(Debug, thiserror::Error)]
-pub enum Moved {
+pub enum OutdatedReason {
     /// The plan has a format version that this version of Airlock does not support.
     #[error("it is of version {0}, which this version of Airlock does not support")]
     Version(u32),
@@ -119,10 +119,10 @@ pub enum Moved {
 
 /// Why a manifest was not removed.
 #[derive(Debug, thiserror::Error)]
-pub enum Left {
+pub enum NotRemoved {
     /// The tag, and the different digest that it now points at.
     #[error("{0} points at {1} now")]
-    Moved(String, String),
+    TagMoved(String, String),
     /// The request to the registry failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),

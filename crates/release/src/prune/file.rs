@@ -1,6 +1,6 @@
 //! The plan of a removal as a file, which is reviewed and then executed.
 
-use super::error::Moved;
+use super::error::OutdatedReason;
 use crate::{Error, prune};
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
@@ -130,7 +130,7 @@ impl PrunePlan {
             return Err(prune::Error::Refused {
                 environment: plan.environment,
                 path: path.to_owned(),
-                moved: vec![Moved::Version(plan.version)],
+                moved: vec![OutdatedReason::Version(plan.version)],
             }
             .into());
         }

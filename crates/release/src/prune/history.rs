@@ -12,7 +12,7 @@ use super::file::KeptLock;
 use super::propose::{PastLock, Retained};
 use crate::receipt::Receipt;
 use crate::shared_state::{self, Conflict, Phase, State, StateFault};
-use crate::workspace::{DEFAULT_ARCH, Output, read_if_there};
+use crate::workspace::{DEFAULT_ARCH, Output, read_if_exists};
 use crate::{Context, Error, Workspace, chain, prune, verify};
 
 /// The result of [`gather`].
@@ -114,7 +114,7 @@ pub(super) async fn gather(
         .collect();
     let named: BTreeSet<String> = recorded(environment, &receipts).into_keys().collect();
     for path in workspace.locks()? {
-        let Some(text) = read_if_there(&path)? else {
+        let Some(text) = read_if_exists(&path)? else {
             continue;
         };
         let digest = Lock::digest(&text);
@@ -502,7 +502,7 @@ impl<'a> Archive<'a> {
 
     /// Returns the different versions of a file as text, the present one first.
     fn texts(&mut self, path: &Utf8Path) -> Result<Vec<String>, Error> {
-        let mut texts: Vec<String> = read_if_there(path)?.into_iter().collect();
+        let mut texts: Vec<String> = read_if_exists(path)?.into_iter().collect();
         if let Some(git) = &self.git {
             match git.history(self.workspace.shown(path)) {
                 Ok(history) => {

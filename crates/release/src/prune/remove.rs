@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::error::{Left, Moved};
+use super::error::{NotRemoved, OutdatedReason};
 use super::file::{PrunePlan, Remove};
 use super::history::{self, History};
 use super::{Scope, holding_or_reason, propose, recompute};
@@ -48,7 +48,7 @@ pub async fn prune<E: From<Error>>(
         })));
     }
     let registry = connect(context, environment, context.credentials(environment)?)?;
-    let refuse = |moved: Vec<Moved>| {
+    let refuse = |moved: Vec<OutdatedReason>| {
         Err(E::from(Error::Prune(prune::Error::Refused {
             environment: environment.name.clone(),
             path: path.to_owned(),
@@ -57,7 +57,7 @@ pub async fn prune<E: From<Error>>(
     };
     let url = environment.registry.image_url();
     if plan.registry != url {
-        return refuse(vec![Moved::Registry(plan.registry.clone(), url)]);
+        return refuse(vec![OutdatedReason::Registry(plan.registry.clone(), url)]);
     }
     let scope = match plan.also_found {
         true => Scope::Found,
@@ -98,7 +98,7 @@ pub async fn prune<E: From<Error>>(
     }
     confirm()?;
     if shared_state::all(context, environment).await? != history.states {
-        return refuse(vec![Moved::Deploy]);
+        return refuse(vec![OutdatedReason::Deploy]);
     }
     remove_all(&registry, environment, removals, &mut pruned).await?;
     Ok(pruned)
@@ -113,29 +113,29 @@ struct Removals<'a> {
 }
 
 /// Returns a tag that would be removed without review, or a child in the plan that is needed again.
-fn unreviewed(reviewed: &Remove, now: &Remove) -> Option<Moved> {
+fn unreviewed(reviewed: &Remove, now: &Remove) -> Option<OutdatedReason> {
     let repository = &reviewed.repository;
     if let Some(tag) = now.tags.iter().find(|tag| !reviewed.tags.contains(tag)) {
         let tag = format!("{repository}:{tag}");
-        return Some(Moved::Tag(tag, reviewed.digest.clone()));
+        return Some(OutdatedReason::Tag(tag, reviewed.digest.clone()));
     }
     let child = reviewed
         .children
         .iter()
         .find(|child| !now.children.contains(child))?;
-    Some(Moved::Child(format!("{repository}@{child}")))
+    Some(OutdatedReason::Child(format!("{repository}@{child}")))
 }
 
 /// Returns why a manifest of the plan is no longer proposed.
-fn change_of(removal: &Remove, now: &PrunePlan) -> Moved {
+fn change_of(removal: &Remove, now: &PrunePlan) -> OutdatedReason {
     let stays = now
         .stays
         .iter()
         .find(|stay| stay.repository == removal.repository && removal.tags.contains(&stay.tag));
     let name = name(removal);
     match stays {
-        Some(stay) => Moved::Stays(name, stay.why.clone()),
-        None => Moved::Needed(name),
+        Some(stay) => OutdatedReason::Stays(name, stay.why.clone()),
+        None => OutdatedReason::Needed(name),
     }
 }
 
@@ -247,7 +247,7 @@ enum Outcome {
 }
 
 /// Removes a manifest with its tags, but not its children.
-async fn remove(registry: &registry::Registry, removal: &Remove) -> Result<Outcome, Left> {
+async fn remove(registry: &registry::Registry, removal: &Remove) -> Result<Outcome, NotRemoved> {
     let Remove {
         repository,
         digest,
@@ -259,7 +259,7 @@ async fn remove(registry: &registry::Registry, removal: &Remove) -> Result<Outco
         let found = registry.head_manifest(repository, tag).await?;
         let found = found.and_then(|found| found.digest);
         if let Some(found) = found.filter(|found| found.as_ref() != digest) {
-            return Err(Left::Moved(tag.clone(), found.to_string()));
+            return Err(NotRemoved::TagMoved(tag.clone(), found.to_string()));
         }
     }
     let manifests = match registry

@@ -148,7 +148,7 @@ pub fn images(workspace: &Workspace, environment: &Environment) -> Result<Images
             to,
             tag,
             new_tag: is_renamed.then(|| artifact.tag.clone()),
-            upstream_digest: (origin.and_then(|origin| origin.whole.as_ref()))
+            upstream_digest: (origin.and_then(|origin| origin.full_index.as_ref()))
                 .map(ToString::to_string),
             is_alias: origin.is_some_and(|origin| origin.alias),
         });
@@ -195,7 +195,10 @@ fn purl(
         );
     }
     // If only some platforms are mirrored, Airlock made the index: the upstream digest is `whole`.
-    let whole = artifact.source.as_ref().and_then(|one| one.whole.as_ref());
+    let whole = artifact
+        .source
+        .as_ref()
+        .and_then(|one| one.full_index.as_ref());
     let whole = whole.filter(|_| artifact.manifests.len() > 1);
     format!(
         "pkg:oci/{name}@{}?repository_url={}{}",

@@ -12,14 +12,14 @@ use semver::Version;
 use serde::Serialize;
 
 use crate::cluster::existing;
-use crate::cluster::in_progress::UnderWay;
+use crate::cluster::in_progress::RunNote;
 use crate::config::check;
 use crate::event::Step;
 use crate::locked::Locked;
 use crate::receipt::{self, Receipt};
 use crate::shared_state::State;
 use crate::transfer::program;
-use crate::workspace::{Output, read_if_there};
+use crate::workspace::{Output, read_if_exists};
 use crate::{
     Context, Error, Workspace, chain, cluster, locked, parallel, requires, set, sha256, workspace,
 };
@@ -212,7 +212,7 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
         };
         status.add(chain(error), fix);
     }
-    let text = read_if_there(&output.receipt).ok().flatten();
+    let text = read_if_exists(&output.receipt).ok().flatten();
     status.receipt_sha256 = text.map(|text| sha256(text.as_bytes()));
     let recorded = receipt.as_ref().ok().and_then(Option::as_ref);
     status.deployed = recorded.and_then(deployed);
@@ -312,7 +312,7 @@ fn configuration(
         }
     };
     let path = context.workspace.shown(&output.config);
-    match read_if_there(&output.config) {
+    match read_if_exists(&output.config) {
         Err(error) => status.add(chain(&error), Fix::List(path.to_owned())),
         Ok(None) => status.add(format!("{path} is missing"), Fix::Render),
         Ok(Some(committed)) if committed != rendered => {
@@ -341,7 +341,7 @@ fn compare(
         && !matches!(&receipt, Ok(Some(receipt)) if receipt.applied.is_some());
     let deploy = if is_mke3 { Fix::Migrate } else { Fix::Deploy };
     let before = status.drift.len();
-    match UnderWay::read(output) {
+    match RunNote::read(output) {
         // While mkectl runs, every deploy is refused.
         Ok(Some(note)) if note.is_running() => {
             status.add(note.message(), Fix::Follow(note.log.clone()));
@@ -483,7 +483,7 @@ fn compare_cluster(context: &Context<'_>, status: &mut Status) {
             let output = Output::below(&context.workspace.environment(&name));
             // An interrupted or failed upgrade from this checkout is reported from its files.
             let ended = deployed.is_some_and(|deployed| deployed.failed_at.is_none())
-                && matches!(UnderWay::read(&output), Ok(None));
+                && matches!(RunNote::read(&output), Ok(None));
             if let (Some(live), Some(applied), true) = (live, applied, ended)
                 && version_of(live) > version_of(applied)
             {

@@ -57,7 +57,7 @@ impl Support {
         let mut support = Self::default();
         let mut unread = Vec::new();
         for path in [&output.config, &output.receipt] {
-            match crate::workspace::read_if_there(path) {
+            match crate::workspace::read_if_exists(path) {
                 Ok(Some(text)) => support.add(path.file_name().unwrap_or_default(), text),
                 Ok(None) => {}
                 Err(error) => unread.push(chain(&error)),
@@ -71,7 +71,7 @@ impl Support {
             support.add("profile.json", text);
         }
         // A log may contain secrets that only the configuration lists.
-        match crate::workspace::read_if_there(&output.config) {
+        match crate::workspace::read_if_exists(&output.config) {
             Ok(_) => {
                 for (name, text) in last_logs_without_password(context, &output.logs) {
                     support.add(&format!("logs/{name}"), text);
@@ -164,7 +164,7 @@ pub(crate) fn remember_secrets(
         _ = crate::config::resolve::check(context, environment, &release);
     }
     let texts = [&output.config, &output.receipt].map(|path| {
-        let text = crate::workspace::read_if_there(path)?;
+        let text = crate::workspace::read_if_exists(path)?;
         crate::workspace::mask_secrets_of(path, &text.unwrap_or_default());
         Ok(())
     });

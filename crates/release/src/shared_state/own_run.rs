@@ -4,7 +4,7 @@
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use crate::workspace::{Output, read_if_there, remove_if_there, write_whole};
+use crate::workspace::{Output, read_if_exists, remove_if_exists, write_atomically};
 use crate::{Context, Error, sha256};
 
 /// Returns a random name for a run: 64 hexadecimal digits.
@@ -29,15 +29,15 @@ fn path(output: &Output) -> Utf8PathBuf {
 
 /// Returns the run's name; `None` if the file is missing, or invalid because a crash cut it.
 pub(super) fn read(output: &Output) -> Option<String> {
-    let text = read_if_there(&path(output)).ok()??;
+    let text = read_if_exists(&path(output)).ok()??;
     let own: OwnRun = serde_yaml::from_str(&text).ok()?;
     Some(own.run)
 }
 
 pub(super) fn write(output: &Output, run: &str) -> Result<(), Error> {
-    write_whole(&path(output), &format!("run: {run}\n"))
+    write_atomically(&path(output), &format!("run: {run}\n"))
 }
 
 pub(super) fn remove(output: &Output) -> Result<(), Error> {
-    remove_if_there(&path(output))
+    remove_if_exists(&path(output))
 }

@@ -122,13 +122,13 @@ pub(crate) fn on_disk(
 
 /// Source of a download.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub(crate) struct DownloadSource {
     pub(crate) url: String,
     /// CA and credentials of the server.
     pub(crate) server: bundle::Server,
 }
 
-impl From<&str> for Place {
+impl From<&str> for DownloadSource {
     fn from(url: &str) -> Self {
         Self {
             url: url.to_owned(),
@@ -150,7 +150,7 @@ pub(crate) fn report_start(context: &Context<'_>, url: &str, size: Option<u64>) 
 pub(crate) async fn download_locked(
     context: &Context<'_>,
     lock: &bundle::Lock,
-    from: &Place,
+    from: &DownloadSource,
     path: &Utf8Path,
     feed: bundle::Feed,
 ) -> Result<(), crate::Error> {
@@ -168,7 +168,7 @@ pub(crate) async fn download_locked(
 /// SHA-256.
 pub(crate) async fn download(
     context: &Context<'_>,
-    from: impl Into<Place>,
+    from: impl Into<DownloadSource>,
     path: &Utf8Path,
     sha256: Option<&str>,
     retry: bundle::Retry,
@@ -199,7 +199,7 @@ pub(crate) fn offline(workspace: &Workspace, lock: &bundle::Lock) -> crate::Erro
 /// [`Error::Offline`] in an offline run. The inner error: the client cannot be created.
 pub(crate) fn client(
     context: &Context<'_>,
-    from: &Place,
+    from: &DownloadSource,
     what: &Utf8Path,
 ) -> Result<Result<bundle::HttpClient, bundle::RequestError>, crate::Error> {
     refuse_offline(context, &from.url, what)?;
@@ -227,7 +227,7 @@ pub(crate) fn refuse_offline(
 
 async fn download_feeding(
     context: &Context<'_>,
-    from: &Place,
+    from: &DownloadSource,
     path: &Utf8Path,
     expected: Option<bundle::Expected>,
     feed: Option<bundle::Feed>,

@@ -19,7 +19,7 @@ use crate::event::{Event, Remediable, Step};
 use crate::observe::BundleObserver;
 use crate::transfer::program;
 use crate::transfer::read::report_start;
-use crate::workspace::{DEFAULT_ARCH, read_if_there, write_whole};
+use crate::workspace::{DEFAULT_ARCH, read_if_exists, write_atomically};
 use crate::{Context, workspace};
 
 mod error;
@@ -103,7 +103,7 @@ pub fn learn(context: &Context<'_>, request: &Request) -> Result<Outcome, crate:
             seen.file = known.bundle_file(arch);
         }
         let form = match &request.checksum {
-            Some(path) => read_if_there(path)?.map(|text| checksum_form(&text).to_owned()),
+            Some(path) => read_if_exists(path)?.map(|text| checksum_form(&text).to_owned()),
             None => None,
         };
         seen.checksum_form = form.or(before.and_then(|before| before.checksum_form.clone()));
@@ -124,10 +124,10 @@ pub fn learn(context: &Context<'_>, request: &Request) -> Result<Outcome, crate:
         }
     })?;
     let path = workspace.facts(&request.release);
-    let written = read_if_there(&path)?.as_deref() != Some(&text);
+    let written = read_if_exists(&path)?.as_deref() != Some(&text);
     if written {
         crate::links::refuse_one(workspace, path.parent().unwrap_or(&path))?;
-        write_whole(&path, &text)?;
+        write_atomically(&path, &text)?;
     }
     let contradictions = observations.contradictions();
     let exceptions = observations.bundles.values().flat_map(|it| &it.exceptions);
@@ -323,7 +323,7 @@ fn exception(archive: &SurveyedArchive, top_folder: &str) -> Option<Exception> {
         (Err(_), None) => None,
     };
     let root = archive.roots.iter().find(|root| {
-        let called = root.called.as_deref().unwrap_or_default();
+        let called = root.name.as_deref().unwrap_or_default();
         tag.is_some_and(|tag| called == tag || called.ends_with(&format!(":{tag}")))
     });
     // A damaged archive with the name of an artifact needs a decision.
@@ -344,7 +344,7 @@ fn exception(archive: &SurveyedArchive, top_folder: &str) -> Option<Exception> {
         roots: match several {
             true => (archive.roots.iter())
                 .map(|root| {
-                    let called = root.called.clone();
+                    let called = root.name.clone();
                     (root.digest.to_string(), called.unwrap_or_default())
                 })
                 .collect(),
@@ -366,7 +366,7 @@ fn reference(archive: &SurveyedArchive, top_folder: &str) -> Option<String> {
         let name = Name::new(repository, tag).ok()?;
         Some(name.to_string())
     };
-    let mut called = (archive.roots.iter()).filter_map(|root| root.called.as_deref());
+    let mut called = (archive.roots.iter()).filter_map(|root| root.name.as_deref());
     let annotated = called.find_map(|called| {
         let (repository, tag) = called.rsplit_once(':')?;
         match repository.split_once('/') {

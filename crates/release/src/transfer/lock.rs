@@ -8,7 +8,7 @@ use crate::config::render;
 use crate::event::{Event, Remediable, Step};
 use crate::transfer::fetch;
 use crate::transfer::read::{read, report_start, warn_of_unused};
-use crate::workspace::{DEFAULT_ARCH, write_whole};
+use crate::workspace::{DEFAULT_ARCH, write_atomically};
 use crate::{Context, demo, disk, sha256};
 
 mod changes;
@@ -115,7 +115,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
         .collect();
     let lock_path = context.workspace.lock(&release, arch);
     let shown = context.workspace.shown(&lock_path).to_owned();
-    let committed = crate::workspace::read_if_there(&lock_path)?;
+    let committed = crate::workspace::read_if_exists(&lock_path)?;
     let earlier = match committed
         .as_deref()
         .map(|text| bundle::Lock::parse(text, &shown))
@@ -159,9 +159,9 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
             .into());
         }
         if let Some(init) = init {
-            write_whole(&context.workspace.init(&request.release), &init)?;
+            write_atomically(&context.workspace.init(&request.release), &init)?;
         }
-        write_whole(&lock_path, &text)?;
+        write_atomically(&lock_path, &text)?;
     }
     context.reporter.report(Event::Finished {
         step: Step::Verify,

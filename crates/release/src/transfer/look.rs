@@ -24,7 +24,7 @@ const WAIT_AGAIN: Duration = Duration::from_secs(60);
 const LONG_SILENCE: Duration = Duration::from_secs(10);
 
 /// Maximum number of concurrent lookups. The limiter allows fewer for a registry that refuses some.
-pub(crate) const QUESTIONS_AT_ONCE: usize = 32;
+pub(crate) const MAX_CONCURRENT_LOOKUPS: usize = 32;
 
 /// State of an artifact in the registry, and so what a push has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -72,7 +72,7 @@ pub enum TagContent {
     /// None, or none that the account may see.
     Nothing,
     /// Content whose digest the registry does not report.
-    Untold,
+    UnknownDigest,
     /// A manifest with this digest.
     Manifest(Digest),
 }
@@ -83,7 +83,7 @@ pub(crate) struct Looked {
     /// State of each tag, in the order of the request.
     pub(crate) seen: Vec<Seen>,
     /// A refusal that may mean that nodes cannot pull.
-    pub(crate) shut: Option<PullRefusal>,
+    pub(crate) pull_refusal: Option<PullRefusal>,
 }
 
 /// A pull that the registry refused with the credentials of nodes, or without any.
@@ -98,7 +98,10 @@ pub struct PullRefusal {
 
 impl From<Vec<Seen>> for Looked {
     fn from(seen: Vec<Seen>) -> Self {
-        Self { seen, shut: None }
+        Self {
+            seen,
+            pull_refusal: None,
+        }
     }
 }
 
@@ -112,7 +115,7 @@ impl Seen {
     pub(crate) fn found(&self) -> String {
         match &self.held {
             TagContent::Nothing => "nothing".to_owned(),
-            TagContent::Untold => "untold".to_owned(),
+            TagContent::UnknownDigest => "untold".to_owned(),
             TagContent::Manifest(digest) => digest.to_string(),
         }
     }
@@ -123,7 +126,7 @@ impl Seen {
             TagContent::Nothing => Planned::Missing,
             TagContent::Manifest(found) if found == wanted && self.is_open => Planned::Confirmed,
             TagContent::Manifest(found) if found == wanted => Planned::Unconfirmed,
-            TagContent::Untold | TagContent::Manifest(_) => Planned::Different,
+            TagContent::UnknownDigest | TagContent::Manifest(_) => Planned::Different,
         }
     }
 }
@@ -140,9 +143,12 @@ pub(crate) async fn look(
 ) -> Result<Looked, Error> {
     let nodes = Registries::as_node(context, environment)?;
     require_reachable(context, &nodes.images, environment).await?;
-    let Looked { seen, mut shut } = tags_as_node(&nodes, environment, tags).await?;
+    let Looked {
+        seen,
+        mut pull_refusal,
+    } = tags_as_node(&nodes, environment, tags).await?;
     if seen.iter().all(|seen| seen.is_open) {
-        return Ok(Looked { seen, shut });
+        return Ok(Looked { seen, pull_refusal });
     }
     let credentials = context.credentials(environment)?;
     let pusher = Registries::one(connect(context, environment, credentials)?);
@@ -153,9 +159,9 @@ pub(crate) async fn look(
         error => Err(error),
     })
     .await?;
-    if let Some(shut) = &mut shut {
+    if let Some(pull_refusal) = &mut pull_refusal {
         let mut both = seen.iter().zip(&seen_by_pusher);
-        shut.is_certain |=
+        pull_refusal.is_certain |=
             both.any(|(node, pusher)| !node.is_open && pusher.held != TagContent::Nothing);
     }
     let seen = seen
@@ -169,7 +175,7 @@ pub(crate) async fn look(
             },
         })
         .collect();
-    Ok(Looked { seen, shut })
+    Ok(Looked { seen, pull_refusal })
 }
 
 /// Refuses a push if nodes could not pull its content. If their refusal may only mean that the
@@ -181,26 +187,30 @@ pub(crate) async fn look(
 pub(crate) async fn require_open(
     context: &Context<'_>,
     environment: &Environment,
-    shut: Option<&PullRefusal>,
+    pull_refusal: Option<&PullRefusal>,
 ) -> Result<(), Error> {
-    let Some(shut) = shut else {
+    let Some(pull_refusal) = pull_refusal else {
         return Ok(());
     };
     let refused = |source| {
         Error::Connect(connect::Error::PullRefused {
             address: environment.registry.address.clone(),
-            repository: shut.repository.clone(),
+            repository: pull_refusal.repository.clone(),
             source,
         })
     };
-    if shut.is_certain {
-        return Err(refused(shut.refusal.error()));
+    if pull_refusal.is_certain {
+        return Err(refused(pull_refusal.refusal.error()));
     }
     let pusher = connect_to_push(context, environment)?;
-    let put = pusher.put_empty_blob(&shut.repository).await;
+    let put = pusher.put_empty_blob(&pull_refusal.repository).await;
     let digest = put.map_err(|source| unusable(environment, source))?;
     let nodes = Registries::as_node(context, environment)?;
-    match nodes.images.find_blob(&shut.repository, &digest).await {
+    match nodes
+        .images
+        .find_blob(&pull_refusal.repository, &digest)
+        .await
+    {
         Err(error) if is_refusal(&error) => Err(refused(error)),
         // A registry may not serve an unreferenced blob.
         _ => Ok(()),
@@ -218,7 +228,10 @@ pub(crate) async fn look_as_node(
 ) -> Result<Vec<Seen>, Error> {
     let nodes = Registries::as_node(context, environment)?;
     let looked = tags_as_node(&nodes, environment, tags).await?;
-    match looked.shut.map(|shut| shut.refusal.error()) {
+    match looked
+        .pull_refusal
+        .map(|pull_refusal| pull_refusal.refusal.error())
+    {
         Some(error) if error.refuses_login() => Err(unusable(environment, error)),
         _ => Ok(looked.seen),
     }
@@ -229,20 +242,20 @@ async fn tags_as_node(
     environment: &Environment,
     tags: &[Tag<'_>],
 ) -> Result<Looked, Error> {
-    let shut = Mutex::new(None);
+    let pull_refusal = Mutex::new(None);
     let seen = look_at_tags(nodes, environment, tags, |repository, error| {
         if !is_refusal(&error) {
             return Err(error);
         }
         let is_certain = matches!(error, registry::Error::Unauthorized { is_login: true, .. });
-        let mut shut = shut.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pull_refusal = pull_refusal.lock().unwrap_or_else(PoisonError::into_inner);
         // The choice does not depend on the order of responses.
         let counts_more = |kept: &PullRefusal| match is_certain == kept.is_certain {
             true => *repository < *kept.repository,
             false => is_certain,
         };
-        if shut.as_ref().is_none_or(counts_more) {
-            *shut = registry::Refusal::of(&error).map(|refusal| PullRefusal {
+        if pull_refusal.as_ref().is_none_or(counts_more) {
+            *pull_refusal = registry::Refusal::of(&error).map(|refusal| PullRefusal {
                 repository: repository.to_owned(),
                 refusal,
                 is_certain,
@@ -251,8 +264,10 @@ async fn tags_as_node(
         Ok(Seen::REFUSED)
     })
     .await?;
-    let shut = shut.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Looked { seen, shut })
+    let pull_refusal = pull_refusal
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    Ok(Looked { seen, pull_refusal })
 }
 
 /// Requests each tag. `refused` decides what an error of one tag means.
@@ -269,7 +284,7 @@ async fn look_at_tags(
             let held = match registry.head_manifest(&repository, tag.name).await {
                 Ok(Some(found)) => found
                     .digest
-                    .map_or(TagContent::Untold, TagContent::Manifest),
+                    .map_or(TagContent::UnknownDigest, TagContent::Manifest),
                 Ok(None) => TagContent::Nothing,
                 Err(error) => {
                     return refused(&repository, error)
@@ -281,7 +296,7 @@ async fn look_at_tags(
                 is_open: true,
             })
         })
-        .buffered(QUESTIONS_AT_ONCE)
+        .buffered(MAX_CONCURRENT_LOOKUPS)
         .try_collect()
         .await
 }

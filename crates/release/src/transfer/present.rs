@@ -14,7 +14,7 @@ use oci_spec::image::Digest;
 
 use crate::proof::Proven;
 use crate::transfer::fetch::{self, MissingDigest, open_store};
-use crate::transfer::look::QUESTIONS_AT_ONCE;
+use crate::transfer::look::MAX_CONCURRENT_LOOKUPS;
 use crate::transfer::push::Delivery;
 use crate::transfer::set;
 use crate::{Context, Error, disk};
@@ -85,7 +85,7 @@ impl AllPresent {
         }
         Ok(Self {
             proven: Proven::new(lock, held.map(|held| held.environment.as_str())),
-            is_compared: store.has_compared(lock),
+            is_compared: store.has_hashed(lock),
         })
     }
 
@@ -239,7 +239,7 @@ impl Search<'_> {
                 let found = site.find(&need, others, store, context, reads).await;
                 (need, found)
             })
-            .buffered(QUESTIONS_AT_ONCE);
+            .buffered(MAX_CONCURRENT_LOOKUPS);
         while let Some((need, found)) = finding.next().await {
             match found? {
                 Found::Stored => {}
@@ -316,7 +316,7 @@ pub(crate) async fn nowhere(
         environment,
         artifacts: locks.iter().flat_map(|lock| &lock.artifacts).collect(),
         present: Vec::new(),
-        shut: None,
+        pull_refusal: None,
     };
     let store = &store;
     let mut finding = futures_util::stream::iter(needs(&all, store))
@@ -324,7 +324,7 @@ pub(crate) async fn nowhere(
             let found = site.find(&need, &[], store, context, Reads::Nothing).await;
             (need, found)
         })
-        .buffered(QUESTIONS_AT_ONCE);
+        .buffered(MAX_CONCURRENT_LOOKUPS);
     let mut nowhere = BTreeSet::new();
     while let Some((need, found)) = finding.next().await {
         if matches!(found?, Found::Nowhere) {

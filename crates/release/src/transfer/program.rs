@@ -37,7 +37,7 @@ pub(crate) fn for_apply(
     lock_path: &Utf8Path,
 ) -> Result<Program, crate::Error> {
     let mut program = for_command(context, environment, lock, lock_path, &["apply"])?;
-    program.pull = Pull::of(context, environment)?;
+    program.pull = PullCredentials::of(context, environment)?;
     Ok(program)
 }
 
@@ -93,18 +93,18 @@ pub struct Program {
     /// Help page of the command.
     pub(crate) help: programs::Help,
     /// Pull credentials that mkectl gives to nodes.
-    pull: Option<Pull>,
+    pull: Option<PullCredentials>,
 }
 
 /// Pull credentials of a cluster, and whether images, charts or both require them.
 #[derive(Debug, Clone)]
-pub(crate) struct Pull {
+pub(crate) struct PullCredentials {
     username: String,
     password: SecretString,
     pulled: Vec<programs::Pulled>,
 }
 
-impl Pull {
+impl PullCredentials {
     /// Returns the pull credentials of an environment. Returns none if everything is pulled without
     /// credentials: the cluster has no pull secret then (APPLY-421).
     ///
@@ -135,7 +135,7 @@ impl Pull {
     }
 
     /// Returns the command with the credentials, if the help lists flags for them.
-    pub(crate) fn given_to(
+    pub(crate) fn add_to(
         &self,
         command: programs::Command,
         help: &programs::Help,
@@ -222,7 +222,7 @@ impl Program {
     pub(crate) fn apply(&self, config: &Utf8Path) -> programs::Command {
         let command = self.mkectl.apply(config, &self.help);
         match &self.pull {
-            Some(pull) => pull.given_to(command, &self.help),
+            Some(pull) => pull.add_to(command, &self.help),
             None => command,
         }
     }

@@ -30,7 +30,7 @@ pub struct Delivery<'a> {
     /// Artifacts that the registry has under the correct tags. Their blobs can be mounted.
     pub present: Vec<&'a bundle::Artifact>,
     /// A refusal by the registry that may mean that nodes cannot pull.
-    pub shut: Option<&'a PullRefusal>,
+    pub pull_refusal: Option<&'a PullRefusal>,
 }
 
 impl Delivery<'_> {

@@ -74,7 +74,7 @@ pub async fn transfer(
         let pushes = !delivery.artifacts.is_empty();
         // Nothing is sent to a repository that nodes cannot pull from.
         let open = match pushes {
-            true => look::require_open(context, delivery.environment, delivery.shut).await,
+            true => look::require_open(context, delivery.environment, delivery.pull_refusal).await,
             false => Ok(()),
         };
         if open.is_ok() && pushes {

@@ -38,11 +38,11 @@ pub(crate) fn unlocked(
     // Charts that are not fetched yet are read by the deploy, after the fetch.
     if fetch::source(context.workspace, lock)? == fetch::Source::Store {
         let store = fetch::open_store(context.workspace)?;
-        warnings.of_here.extend(unlocked_by_charts(&store, lock));
+        warnings.of_run.extend(unlocked_by_charts(&store, lock));
     }
     let found = compare_with_mkectl(program.mkectl(), lock);
     warnings.of_plan.extend(found.warnings);
-    warnings.of_here.extend(found.unread);
+    warnings.of_run.extend(found.unread);
     if !mke::accepts_incomplete_lock(environment) {
         return Ok(found.lacking);
     }

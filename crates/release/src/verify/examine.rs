@@ -12,7 +12,7 @@ use super::finding::{Finding, FindingKind};
 use super::nodes::{NodeRegistries, Reader};
 use crate::Error;
 use crate::event::{Event, Reporter, Step};
-use crate::transfer::look::QUESTIONS_AT_ONCE;
+use crate::transfer::look::MAX_CONCURRENT_LOOKUPS;
 
 /// Maximum number of blobs that are read concurrently. Each holds one chunk in memory.
 const READS_AT_ONCE: usize = 6;
@@ -80,7 +80,7 @@ pub(crate) async fn examine(
     }
     let findings: Vec<Option<Finding>> = futures_util::stream::iter(&requests)
         .map(|request| request.check())
-        .buffered(QUESTIONS_AT_ONCE)
+        .buffered(MAX_CONCURRENT_LOOKUPS)
         .try_collect()
         .await?;
     let mut findings: Vec<(usize, Finding)> = findings

@@ -322,7 +322,7 @@ async fn stocked(
         environment,
         artifacts: lock.artifacts.iter().collect(),
         present: Vec::new(),
-        shut: None,
+        pull_refusal: None,
     };
     let is_download = matches!(
         fetch::source(context.workspace, lock)?,

@@ -8,7 +8,7 @@ use super::nodes::NodeRegistries;
 use super::{Depth, Finding, report_end, report_start};
 use crate::config::render;
 use crate::event::Event;
-use crate::workspace::{Output, read_if_there};
+use crate::workspace::{Output, read_if_exists};
 use crate::{Context, Error, chain, verify};
 
 /// Result of a verification.
@@ -118,7 +118,7 @@ fn configuration(
     environment: &Environment,
 ) -> Result<(Utf8PathBuf, String), Error> {
     let path = Output::below(&context.workspace.environment(&environment.name)).config;
-    let text = match read_if_there(&path)? {
+    let text = match read_if_exists(&path)? {
         Some(text) => text,
         None => {
             context.reporter.report(Event::Warning(format!(

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use indicatif::DecimalBytes;
-use release::config::diff::{self, Area, Drift, Pair, Releases};
+use release::config::diff::{self, Area, Drift, EnvironmentDiff, Releases};
 use semver::Version;
 use serde::Serialize;
 
@@ -121,7 +121,7 @@ impl Comparison for Drift {
     }
 }
 
-impl Comparison for Pair {
+impl Comparison for EnvironmentDiff {
     fn differs(&self) -> bool {
         !self.changes.is_empty()
     }
@@ -160,18 +160,18 @@ fn show(
 
 /// Returns sentences about the last apply.
 fn applied(drift: &Drift) -> Vec<String> {
-    use release::config::diff::Which;
+    use release::config::diff::AppliedConfig;
     let Some(last) = &drift.applied else {
         return vec!["nothing was applied yet".to_owned()];
     };
     let when = &last.when;
     let mut lines = vec![match last.config {
-        Which::Rendered => format!("what is rendered was applied at {when}"),
-        Which::Committed => format!(
+        AppliedConfig::Rendered => format!("what is rendered was applied at {when}"),
+        AppliedConfig::Committed => format!(
             "{} was applied at {when} as it is now; the differences are not applied yet",
             drift.path
         ),
-        Which::Another => format!(
+        AppliedConfig::Another => format!(
             "a different configuration was applied at {when}; the receipt records only its digest, but the git history of {} has its text",
             drift.path
         ),

@@ -312,17 +312,17 @@ async fn a_reader_learns_that_the_download_was_aborted() {
     let (task, following) = case.start();
     let (following, _) = take(following, BEGINNING).await;
     task.abort();
-    assert_eq!(take_error(following).await, Some(FollowError::GivenUp));
+    assert_eq!(take_error(following).await, Some(FollowError::Aborted));
     // The download is never polled.
     let (feed, following) = super::following();
     drop(download_feeding(&case.request, &client(), &Silent, feed));
-    assert_eq!(take_error(following).await, Some(FollowError::GivenUp));
+    assert_eq!(take_error(following).await, Some(FollowError::Aborted));
     // The download never starts, and the reader is waiting.
     let (feed, mut following) = super::following();
     let reader = thread::spawn(move || following.read(&mut [0]));
     drop(feed);
     let error = reader.join().unwrap().unwrap_err();
-    assert_eq!(FollowError::of(&error), Some(FollowError::GivenUp));
+    assert_eq!(FollowError::of(&error), Some(FollowError::Aborted));
 }
 
 #[tokio::test]
@@ -349,7 +349,7 @@ async fn an_aborted_download_ends_the_reading() {
     // The reader waits for a byte that is never sent.
     task.abort();
     let error = reading.await.unwrap().unwrap_err();
-    assert_eq!(error.followed(), Some(FollowError::GivenUp), "{error:?}");
+    assert_eq!(error.followed(), Some(FollowError::Aborted), "{error:?}");
 }
 
 #[test]

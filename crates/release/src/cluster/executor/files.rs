@@ -12,7 +12,7 @@ use crate::config::resolve;
 use crate::event::Event;
 use crate::transfer::program::Program;
 use crate::transfer::{fetch, present, stream};
-use crate::workspace::{make_folder_of, read_if_there, remove_if_there, write_whole};
+use crate::workspace::{make_folder_of, read_if_exists, remove_if_exists, write_atomically};
 use crate::{Context, Error, workspace};
 
 /// Size limit of a release matrix, which has some kilobytes.
@@ -49,7 +49,7 @@ pub(super) async fn write_matrix(
         let source = std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not text");
         Error::read(Utf8Path::new(&file.path), source)
     })?;
-    write_whole(path, &text)
+    write_atomically(path, &text)
 }
 
 /// Writes the live configuration to a new file. A rehearsal has no cluster: the rendered
@@ -77,7 +77,7 @@ pub(super) fn live_config(
     program: &Program,
     file: Option<&Utf8Path>,
 ) -> Result<Result<String, Error>, Error> {
-    let written = file.map(read_if_there).transpose()?.flatten();
+    let written = file.map(read_if_exists).transpose()?.flatten();
     Ok(match written {
         Some(text) => Ok(text),
         None => tokio::task::block_in_place(|| program.config_get()),
@@ -105,7 +105,7 @@ pub(super) fn write_hosts(
     }
     let text = mke::migration_hosts(&machines, private_addresses)
         .map_err(|source| workspace::Error::Hosts { source })?;
-    write_whole(path, &text)
+    write_atomically(path, &text)
 }
 
 /// Removes a file that an earlier run left, and protects its folder: only its owner can read it.
@@ -117,5 +117,5 @@ pub(super) fn clear_output(path: &Utf8Path) -> Result<(), Error> {
     make_folder_of(path)?;
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
         .map_err(|source| Error::io("protect", folder, source))?;
-    remove_if_there(path)
+    remove_if_exists(path)
 }

@@ -44,7 +44,7 @@ pub enum Error {
     #[error(
         "the repository of the workspace is a shallow clone, which the other side cannot clone"
     )]
-    Cut,
+    ShallowClone,
     /// A file for `--have` is neither a registry snapshot nor a manifest.
     #[error("`{path}` is not a registry snapshot and not the manifest of a medium")]
     Have {
@@ -150,7 +150,7 @@ impl Error {
             | Self::Subfolder { .. }
             | Self::Uncommitted { .. }
             | Self::NoCommit
-            | Self::Cut
+            | Self::ShallowClone
             | Self::NothingToReturn
             | Self::Have { .. }
             | Self::NoKey { .. }

@@ -16,7 +16,7 @@ use crate::report::support;
 use crate::transfer::fetch::open_store;
 use crate::transfer::present;
 use crate::transfer::program::StoredProgram;
-use crate::workspace::{Output, read_if_there};
+use crate::workspace::{Output, read_if_exists};
 use crate::{Context, chain, receipt};
 
 /// Collects the return of these environments' site, and signs its manifest. If `environments` is
@@ -58,7 +58,7 @@ pub async fn prepare(
                 chain(&error)
             ))),
         }
-        if let Some(text) = read_if_there(&output.receipt)? {
+        if let Some(text) = read_if_exists(&output.receipt)? {
             let what = What::Receipt {
                 environment: name(),
             };

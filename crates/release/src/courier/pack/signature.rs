@@ -7,7 +7,7 @@ use super::Error;
 use crate::Context;
 use crate::courier::SIGNERS;
 use crate::event::Event;
-use crate::workspace::read_if_there;
+use crate::workspace::read_if_exists;
 
 /// Returns the signature of a manifest. Warns if the other side may not accept the key.
 ///
@@ -34,7 +34,7 @@ pub(super) fn sign(
         source,
     };
     let signer = medium::signer(manifest, &signature).map_err(wrong)?;
-    let text = read_if_there(&context.workspace.root().join(SIGNERS))?;
+    let text = read_if_exists(&context.workspace.root().join(SIGNERS))?;
     let signers = Signers::parse(text.as_deref().unwrap_or_default()).map_err(wrong)?;
     if !signers.permits(&signer) {
         context.reporter.report(Event::Warning(format!(

@@ -110,7 +110,7 @@ pub(super) fn fill(
         .collect();
     let (here, missing): (Vec<&Content>, Vec<&Content>) =
         blobs.into_iter().partition(|content| has(&store, content));
-    context.reporter.report(Event::Spared {
+    context.reporter.report(Event::Skipped {
         step: Step::Unpack,
         bytes: here.iter().map(|content| content.size).sum(),
     });

@@ -9,7 +9,7 @@ use super::{Error, copied, temporary};
 use crate::event::Event;
 use crate::plan::snapshot::Snapshot;
 use crate::receipt::Receipt;
-use crate::workspace::{Output, write_whole};
+use crate::workspace::{Output, write_atomically};
 use crate::{Context, links};
 
 /// Merges the commits of a site into the checked-out branch.
@@ -92,7 +92,7 @@ pub(super) fn file(
     if !is_new {
         return Ok(None);
     }
-    write_whole(&to, &text)?;
+    write_atomically(&to, &text)?;
     Ok(Some(context.workspace.shown(&to).to_owned()))
 }
 

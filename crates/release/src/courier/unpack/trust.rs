@@ -6,7 +6,7 @@ use super::Error;
 use crate::Workspace;
 use crate::cluster::consent::Refused;
 use crate::courier::SIGNERS;
-use crate::workspace::read_if_there;
+use crate::workspace::read_if_exists;
 
 /// The operator's decisions about the key of a medium.
 pub struct Trust<'a> {
@@ -51,7 +51,7 @@ impl Trust<'_> {
             .into());
         }
         let path = workspace.root().join(SIGNERS);
-        if let Some(text) = read_if_there(&path)? {
+        if let Some(text) = read_if_exists(&path)? {
             let signers = Signers::parse(&text).map_err(|source| Error::Signers { source })?;
             return Ok((found.trust(&signers)?, None));
         }

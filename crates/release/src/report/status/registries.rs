@@ -15,9 +15,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{Drift, Fix, Registry, Status};
 use crate::locked::Locked;
 use crate::receipt::Receipt;
-use crate::shared_state::{self, Conflict, Standing};
+use crate::shared_state::{self, Conflict, StateCheck};
 use crate::transfer::connect::{self, connect};
-use crate::transfer::look::{self, Planned, QUESTIONS_AT_ONCE, Seen};
+use crate::transfer::look::{self, MAX_CONCURRENT_LOOKUPS, Planned, Seen};
 use crate::workspace::Output;
 use crate::{Context, Credentials, Error, chain, rehearse};
 
@@ -48,7 +48,7 @@ pub(super) struct Question {
 struct Answer {
     /// The state of each tag of the lock.
     seen: Arc<Vec<Seen>>,
-    standing: Standing,
+    state_check: StateCheck,
 }
 
 /// Key of a question: environments with equal keys share the requests.
@@ -219,13 +219,13 @@ async fn one_project(context: &Context<'_>, questions: Vec<&Question>) {
         Err(error) => return questions.iter().for_each(|question| question.fail(&error)),
     };
     futures_util::stream::iter(questions)
-        .for_each_concurrent(QUESTIONS_AT_ONCE, |question| {
+        .for_each_concurrent(MAX_CONCURRENT_LOOKUPS, |question| {
             let seen = Arc::clone(&seen);
             async move {
                 let receipt = question.receipt.as_ref().and_then(Option::as_ref);
                 let (environment, output) = (&question.environment, &question.output);
-                let standing = shared_state::read(context, environment, output, receipt).await;
-                let _ = question.answer.set(Ok(Answer { seen, standing }));
+                let state_check = shared_state::read(context, environment, output, receipt).await;
+                let _ = question.answer.set(Ok(Answer { seen, state_check }));
             }
         })
         .await;
@@ -254,7 +254,7 @@ impl Question {
                 fix: Fix::Preflight,
             })
         });
-        let Answer { seen, standing } = match answer {
+        let Answer { seen, state_check } = match answer {
             Ok(answer) => answer,
             Err(drift) => return status.drift.push(drift),
         };
@@ -269,8 +269,8 @@ impl Question {
                 .count()
         };
         registry.served = Some(count(Planned::Confirmed));
-        status.shared = standing.state().cloned();
-        if let Some(conflict) = standing.conflict().filter(|_| receipt.is_some()) {
+        status.shared = state_check.state().cloned();
+        if let Some(conflict) = state_check.conflict().filter(|_| receipt.is_some()) {
             let fix = match conflict {
                 Conflict::Invalid { .. } => Fix::Plan,
                 Conflict::InUse { .. } => Fix::Wait,

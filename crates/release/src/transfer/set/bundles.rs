@@ -11,7 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::upstream::Upstreams;
 use crate::event::{Event, Step};
 use crate::observe::BundleObserver;
-use crate::set::{self, Error, Loaded, Moved, SetError};
+use crate::set::{self, Error, Loaded, Moved, SetError, SetProblem};
 use crate::transfer::fetch;
 use crate::transfer::read::{self as read_bundle, report_start, warn_of_unused};
 use crate::{Context, Workspace, disk};
@@ -252,13 +252,8 @@ async fn read(
     let mut artifacts = contents.artifacts;
     for artifact in &mut artifacts {
         let url = item.url.as_str();
-        check_folder(
-            &artifact.repository,
-            url,
-            &artifact.reference(),
-            &loaded.path,
-        )
-        .map_err(Error::Invalid)?;
+        check_folder(&artifact.repository, url, &artifact.reference())
+            .map_err(|problem| Error::Invalid(SetError::new(&loaded.path, problem)))?;
         artifact.source = Some(source.clone());
     }
     let bundle = SetBundle {
@@ -288,13 +283,12 @@ fn refuse_same_file(
         let mut bundles = other.set.bundles.iter();
         let is_same = |one: &&BundleItem| one.url != item.url && file_name(&one.url) == file;
         if let Some(one) = bundles.find(is_same) {
-            return Err(Error::Invalid(SetError::SameFile {
-                path: loaded.path.clone(),
+            let problem = SetProblem::SameFile {
                 one: one.url.to_string(),
                 other: item.url.to_string(),
                 file: file.to_owned(),
-            })
-            .into());
+            };
+            return Err(Error::Invalid(SetError::new(&loaded.path, problem)).into());
         }
     }
     Ok(())

@@ -49,7 +49,7 @@ impl BlobTarget for Memory {
         Ok(())
     }
 
-    fn found(&self) -> Digest {
+    fn digest(&self) -> Digest {
         digest_of(&self.0)
     }
 }
@@ -73,7 +73,7 @@ pub(super) struct Pieces<'a> {
 impl<'a> Pieces<'a> {
     pub(super) fn new(partial: PartialBlob, reporter: &'a dyn Reporter) -> Self {
         let reported = partial.written();
-        reporter.report(Event::Spared {
+        reporter.report(Event::Skipped {
             step: Step::Fetch,
             bytes: reported,
         });
@@ -104,7 +104,7 @@ impl BlobTarget for Pieces<'_> {
         self.partial.restart().map_err(io::Error::other)
     }
 
-    fn found(&self) -> Digest {
+    fn digest(&self) -> Digest {
         self.partial.found()
     }
 }

@@ -20,7 +20,7 @@ use crate::Context;
 use crate::event::{Event, Step};
 use crate::set::{self, Error, Loaded, Moved, changed_origin, is_signature, load};
 use crate::transfer::fetch::open_store;
-use crate::workspace::{read_if_there, write_whole};
+use crate::workspace::{read_if_exists, write_atomically};
 
 /// Set to lock, and the entries that may move.
 #[derive(Debug, Clone, Default)]
@@ -78,7 +78,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     let update = named(&loaded, &request.update)?;
     let file = context.workspace.set_lock(&request.set);
     let path = context.workspace.shown(&file).to_owned();
-    let before = read_if_there(&file)?;
+    let before = read_if_exists(&file)?;
     let parsed = before.as_deref().map(|text| Lock::parse(text, &path));
     let earlier = match parsed {
         // An invalid lock is replaced only on request.
@@ -192,7 +192,7 @@ pub async fn lock(context: &Context<'_>, request: &Request) -> Result<Outcome, c
     Lock::parse(&text, path)?;
     let written = !(before.as_deref()).is_some_and(|one| Lock::is_same(one, &text));
     if written {
-        write_whole(&file, &text)?;
+        write_atomically(&file, &text)?;
     }
     context.reporter.report(Event::Finished {
         step: Step::Fetch,
@@ -416,7 +416,10 @@ async fn moved(
 
 /// Returns the digest that the upstream reference had when it was locked.
 fn upstream_digest(artifact: &Artifact) -> &Digest {
-    let whole = artifact.source.as_ref().and_then(|one| one.whole.as_ref());
+    let whole = artifact
+        .source
+        .as_ref()
+        .and_then(|one| one.full_index.as_ref());
     whole.unwrap_or(&artifact.digest)
 }
 

@@ -20,7 +20,7 @@ use super::web;
 use crate::event::{Event, Step};
 use crate::observe::FetchObserver;
 use crate::set::{self, Error, load};
-use crate::transfer::fetch::{self, Place, Source};
+use crate::transfer::fetch::{self, DownloadSource, Source};
 use crate::transfer::local;
 use crate::{Context, Workspace, locked};
 
@@ -248,7 +248,11 @@ pub(crate) async fn pull(
 /// # Errors
 /// [`Error::Unlisted`] if the set's file changed since the lock was read; also if the CA or
 /// credentials of the server cannot be used.
-pub(crate) fn place(context: &Context<'_>, lock: &Lock, url: &str) -> Result<Place, crate::Error> {
+pub(crate) fn place(
+    context: &Context<'_>,
+    lock: &Lock,
+    url: &str,
+) -> Result<DownloadSource, crate::Error> {
     let origins = Origins::of(context, lock)?;
     let (_, upstreams) = origins.find(&(String::new(), url.to_owned()))?;
     let Ok(url) = Url::parse(url) else {
@@ -399,7 +403,7 @@ async fn read_manifest(
     let whole = artifact
         .source
         .as_ref()
-        .and_then(|source| source.whole.as_ref());
+        .and_then(|source| source.full_index.as_ref());
     let is_derived = artifact.manifests.len() > 1 && *need.digest == artifact.digest;
     let asked = whole.filter(|_| is_derived).unwrap_or(need.digest);
     let fetched = (repository.registry).get_manifest(&repository.path, asked.as_ref());

@@ -16,7 +16,7 @@ use url::Url;
 use crate::Context;
 use crate::event::Event;
 use crate::set::{Error, Loaded};
-use crate::transfer::fetch::{self, Place};
+use crate::transfer::fetch::{self, DownloadSource};
 use crate::transfer::look;
 
 /// Address of Docker Hub's registry.
@@ -421,14 +421,14 @@ impl WebFile<'_> {
     ///
     /// # Errors
     /// The CA or credentials of the server cannot be used.
-    pub(super) fn place(&self) -> Result<Place, crate::Error> {
+    pub(super) fn place(&self) -> Result<DownloadSource, crate::Error> {
         let host = self.registry.endpoint().address();
         let path = self.url.path().trim_start_matches('/');
         let account = match self.upstreams.credentials(host, path)? {
             Credentials::Anonymous => None,
             Credentials::Basic { username, password } => Some((username, password)),
         };
-        Ok(Place {
+        Ok(DownloadSource {
             url: self.url.to_string(),
             server: bundle::Server {
                 authority: self.upstreams.authority(host)?,

@@ -128,7 +128,7 @@ fn artifact(entry: &Entry, kind: Kind, url: Url, manifest: &[u8]) -> Artifact {
             platforms: Vec::new(),
             signatures: false,
             subject: None,
-            whole: None,
+            full_index: None,
             alias: false,
         }),
         digest: manifest.digest.clone(),

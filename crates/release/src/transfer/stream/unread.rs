@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::event::Step;
 use crate::observe::BundleObserver;
-use crate::transfer::fetch::{self, Place, Source};
+use crate::transfer::fetch::{self, DownloadSource, Source};
 use crate::transfer::notify::{CancellableReader, Notifier, NotifyingStore};
 use crate::transfer::{local, set};
 use crate::{Context, Error, demo, disk};
@@ -32,7 +32,7 @@ pub(super) struct Readable<'a> {
     lock: Cow<'a, bundle::Lock>,
     path: Utf8PathBuf,
     /// Source of the download; `None` if the file is complete.
-    from: Option<Place>,
+    from: Option<DownloadSource>,
 }
 
 /// Returns the bundles of a lock that must be read, those of sets first.

@@ -1,7 +1,7 @@
 //! Comparisons as Markdown, for a comment on a pull request.
 
 use indicatif::DecimalBytes;
-use release::config::diff::{Change, Drift, Pair, Releases, State};
+use release::config::diff::{Change, Drift, EnvironmentDiff, Releases, State};
 
 use super::{applied, area, artifact_counts, committed, to_send};
 use crate::tasks::short_digest;
@@ -18,7 +18,7 @@ pub(super) fn drift(drift: &Drift) -> String {
     text
 }
 
-pub(super) fn pair(pair: &Pair) -> String {
+pub(super) fn pair(pair: &EnvironmentDiff) -> String {
     let mut text = format!("### {} → {}\n", pair.old, pair.new);
     if pair.changes.is_empty() {
         text.push_str("\nThe same values.\n");

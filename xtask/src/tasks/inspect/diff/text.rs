@@ -3,7 +3,7 @@
 
 use console::style;
 use indicatif::DecimalBytes;
-use release::config::diff::{Change, Drift, Pair, Releases, State};
+use release::config::diff::{Change, Drift, EnvironmentDiff, Releases, State};
 
 use super::{applied, area, artifact_counts, committed, to_send};
 use crate::tasks::short_digest;
@@ -23,7 +23,7 @@ pub(super) fn drift(drift: &Drift) -> String {
     text
 }
 
-pub(super) fn pair(pair: &Pair) -> String {
+pub(super) fn pair(pair: &EnvironmentDiff) -> String {
     if pair.changes.is_empty() {
         return format!("{} and {} have the same values\n", pair.old, pair.new);
     }

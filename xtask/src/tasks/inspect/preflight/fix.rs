@@ -109,7 +109,7 @@ fn registry_fix(fault: RegistryFault, environment: &Environment) -> Fix {
         RegistryFault::Slow => {
             format!("curl -o /dev/null -w '%{{time_total}}\\n' {scheme}://{address}/v2/")
         }
-        RegistryFault::WantsTls
+        RegistryFault::RequiresTls
         | RegistryFault::DeepPath
         | RegistryFault::NotAllowed
         | RegistryFault::NoProject
