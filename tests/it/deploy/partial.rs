@@ -319,23 +319,19 @@ async fn a_repair_needs_no_bundle_for_what_is_elsewhere_in_the_registry() {
     sandbox.run("push lab --offline").success();
     let shared = &artifact(&lock, "pause").manifests[0].blobs[1].digest;
     let delete = async |repository: &str, digest: &Digest| {
-        let url = format!(
-            "http://{}/v2/mke/four/{repository}/blobs/{digest}",
-            registry.address
-        );
-        let answer = support::registries::http().delete(url).send().await;
-        assert!(answer.unwrap().status().is_success());
+        let blob = format!("mke/four/{repository}/blobs/{digest}");
+        support::registries::delete(&registry.address, &blob).await;
     };
     delete("calico/node", shared).await;
     sandbox.run("verify lab --full").exits_with(5);
-    let repair = ["verify", "lab", "--full", "--repair", "--offline"];
-    sandbox.run(&repair).success();
+    let repair = "verify lab --full --repair --offline";
+    sandbox.run(repair).success();
     // The store has what is the image's own, and nothing has what neither has.
     let own = own_layer(&lock);
     delete("calico/node", &own).await;
-    sandbox.run(&repair).success();
+    sandbox.run(repair).success();
     delete("calico/node", &own).await;
     store(&sandbox).discard(&own).unwrap();
-    let run = sandbox.run(&repair).exits_with(1);
+    let run = sandbox.run(repair).exits_with(1);
     assert_names(&run, &own, "calico/node:v3.30.2");
 }

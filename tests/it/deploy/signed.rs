@@ -3,6 +3,7 @@
 
 use std::process::Stdio;
 
+use bundle::Artifact;
 use support::wire::Wire;
 use support::{Lab, Text as _, bundles};
 
@@ -73,16 +74,10 @@ async fn an_unchanged_plan_is_executed_to_the_letter() {
     lab.run("push lab").success();
     let lock = bundles::lock_of(&lab.sandbox);
     let (kept, other) = (&lock.artifacts[2], &lock.artifacts[1]);
-    let registry = lab.registry.address.clone();
     for artifact in lock.artifacts.iter().filter(|artifact| *artifact != kept) {
-        delete(&registry, &artifact.repository, artifact.digest.as_ref()).await;
+        delete(&lab, artifact).await;
     }
-    put_as(
-        &registry,
-        (&kept.repository, &kept.tag),
-        (&other.repository, &other.tag),
-    )
-    .await;
+    put_as(&lab, kept, other).await;
     let text = plan(&lab);
     assert_eq!(
         text.matches("found: nothing").count(),
@@ -183,14 +178,8 @@ async fn whatever_moved_is_named_and_nothing_is_touched() {
 
     let artifacts = bundles::lock_of(&lab.sandbox).artifacts;
     let (one, other) = (&artifacts[0], &artifacts[1]);
-    let registry = lab.registry.address.clone();
-    delete(&registry, &one.repository, one.digest.as_ref()).await;
-    put_as(
-        &registry,
-        (&artifacts[2].repository, &artifacts[2].tag),
-        (&other.repository, &other.tag),
-    )
-    .await;
+    delete(&lab, one).await;
+    put_as(&lab, &artifacts[2], other).await;
     insta::assert_snapshot!(moved(&lab), @r"
     error: `lab.plan.yaml` is outdated: a deploy would now do something different
       registry: calico/apiserver:v3.30.2 was sha256:[SHA-256] and is nothing
@@ -304,35 +293,19 @@ async fn what_a_deploy_by_this_plan_has_done_is_progress() {
     moved.has("receipt: was");
 }
 
-/// Removes a manifest from the registry directly.
-async fn delete(registry: &str, repository: &str, digest: &str) {
-    let url = format!("http://{registry}/v2/mke/{repository}/manifests/{digest}");
-    let answer = support::registries::http()
-        .delete(url)
-        .send()
-        .await
-        .unwrap();
-    assert!(answer.status().is_success(), "{}", answer.status());
+/// Deletes an artifact's manifest from the registry.
+async fn delete(lab: &Lab, artifact: &Artifact) {
+    let repository = format!("mke/{}", artifact.repository);
+    (lab.registry)
+        .delete_manifest(&repository, &artifact.digest)
+        .await;
 }
 
-/// Puts what is under one tag under another one, of another repository.
-async fn put_as(registry: &str, from: (&str, &str), to: (&str, &str)) {
-    let client = support::registries::http();
-    let url = |(repository, tag): (&str, &str)| {
-        format!("http://{registry}/v2/mke/{repository}/manifests/{tag}")
-    };
-    let accept =
-        "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
-    let answer = client.get(url(from)).header("Accept", accept).send().await;
-    let answer = answer.unwrap().error_for_status().unwrap();
-    let kind = answer.headers()["Content-Type"].clone();
-    let body = answer.bytes().await.unwrap();
-    let put = client.put(url(to)).header("Content-Type", kind).body(body);
-    let answer = put.send().await.unwrap();
-    let status = answer.status();
-    assert!(
-        status.is_success(),
-        "{status} {}",
-        answer.text().await.unwrap()
-    );
+/// Makes the tag of one artifact point to the content of another.
+async fn put_as(lab: &Lab, content: &Artifact, tagged: &Artifact) {
+    let from = format!("mke/{}", content.repository);
+    let to = format!("mke/{}", tagged.repository);
+    (lab.registry)
+        .copy_manifest((&from, &content.tag), (&to, &tagged.tag))
+        .await;
 }

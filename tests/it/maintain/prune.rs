@@ -346,16 +346,9 @@ async fn what_a_gone_index_listed_stays_where_others_lead_to_it() {
     site.run("prune lab --out prune.yaml").success();
     let client = site.registry.client();
     let _ = client.remove_manifest(repository, &index.digest).await;
-    let url = |reference: &str| {
-        let address = &site.registry.address;
-        format!("http://{address}/v2/{repository}/manifests/{reference}")
-    };
-    let http = support::registries::http();
-    let media_type = "application/vnd.oci.image.manifest.v1+json";
-    let bytes = http.get(url(child.as_ref())).header("accept", media_type);
-    let bytes = bytes.send().await.unwrap().bytes().await.unwrap();
-    let put = http.put(url("theirs")).header("content-type", media_type);
-    put.body(bytes).send().await.unwrap();
+    (site.registry)
+        .copy_manifest((repository, child.as_ref()), (repository, "theirs"))
+        .await;
     site.run("prune lab --plan prune.yaml").success();
     assert!(site.holds(repository, "theirs").await.is_some());
     let other = &index.manifests[1].digest;
@@ -478,35 +471,18 @@ async fn without_a_plan_no_request_removes_anything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tags_of_others_and_what_they_lead_to_stay() {
     let site = Site::new(TestRegistry::embedded().await).await;
-    let http = support::registries::http();
-    let url = |repository: &str, reference: &str| {
-        format!(
-            "http://{}/v2/mke/four/{repository}/manifests/{reference}",
-            site.registry.address
-        )
-    };
-    // Somebody else names the same image by a tag of their own.
-    let index = "application/vnd.oci.image.index.v1+json";
-    let manifest = http
-        .get(url("calico/node", RELEASES[0]))
-        .header("accept", index);
-    let bytes = manifest.send().await.unwrap().bytes().await.unwrap();
-    let put = http
-        .put(url("calico/node", "theirs"))
-        .header("content-type", index)
-        .body(bytes);
-    put.send().await.unwrap().error_for_status().unwrap();
+    let repository = "mke/four/calico/node";
+    // Another user of the registry gives the same image a tag of their own.
+    (site.registry)
+        .copy_manifest((repository, RELEASES[0]), (repository, "theirs"))
+        .await;
     let plan = site.plan();
     assert_eq!(removed(&plan), NEEDLESS[1..]);
     let stays = plan["stays"].to_string();
     stays.has("the tag theirs points to the same manifest");
     site.remove_by_plan().await.success();
-    assert!(site.holds("mke/four/calico/node", "theirs").await.is_some());
-    assert!(
-        site.holds("mke/four/calico/node", RELEASES[0])
-            .await
-            .is_some()
-    );
+    assert!(site.holds(repository, "theirs").await.is_some());
+    assert!(site.holds(repository, RELEASES[0]).await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -551,32 +527,13 @@ async fn a_plan_is_refused_when_anything_in_it_has_moved() {
     site.write("prune.yaml", &format!("{reviewed}more: 1\n"));
     assert_eq!(obey().code, Some(3));
     site.write("prune.yaml", &reviewed);
-    // A tag of the plan points at something else.
-    let http = support::registries::http();
-    let url = |repository: &str, reference: &str| {
-        format!(
-            "http://{}/v2/mke/four/{repository}/manifests/{reference}",
-            site.registry.address
-        )
-    };
+    // A tag of the plan points to different content.
     let first = Lock::read(&site.path(&lock_path(RELEASES[0]))).unwrap();
-    let child = first.artifacts[0].manifests[0].digest.to_string();
-    let media_type = "application/vnd.oci.image.manifest.v1+json";
-    let bytes = http
-        .get(url("calico/node", &child))
-        .header("accept", media_type)
-        .send()
-        .await
-        .unwrap();
-    let put = http
-        .put(url("calico/node", RELEASES[0]))
-        .header("content-type", media_type);
-    put.body(bytes.bytes().await.unwrap())
-        .send()
-        .await
-        .unwrap()
-        .error_for_status()
-        .unwrap();
+    let child = &first.artifacts[0].manifests[0].digest;
+    let repository = "mke/four/calico/node";
+    (site.registry)
+        .copy_manifest((repository, child.as_ref()), (repository, RELEASES[0]))
+        .await;
     refused(
         &obey().exits_with(2),
         "it points to different content than a receipt's lock records",
@@ -593,8 +550,8 @@ async fn a_protected_environment_is_asked() {
     let run = site.remove_by_plan().await.exits_with(8);
     run.reports("hint: add `--confirm lab` for runs without a terminal\n");
     assert!(site.holds("mke/four/only-first", "1").await.is_some());
-    let confirmed = ["prune", "lab", "--plan", "prune.yaml", "--confirm", "lab"];
-    site.run(&confirmed).success();
+    site.run("prune lab --plan prune.yaml --confirm lab")
+        .success();
     assert!(site.holds("mke/four/only-first", "1").await.is_none());
 }
 

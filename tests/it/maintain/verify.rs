@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use bundle::Lock;
+use oci_spec::image::Digest;
 use serde_json::Value;
 use sha2::Digest as _;
 use support::bundles::{self, FILE};
@@ -75,13 +76,8 @@ async fn a_moved_tag_and_a_missing_one_are_named_and_nothing_else_is() {
     let lock = bundles::lock_of(&sandbox);
     let pause = artifact(&lock, "pause");
     let node = artifact(&lock, "calico/node");
-    let http = support::registries::http();
-    move_tag(&http, &registry, node).await;
-    delete(
-        &http,
-        &manifest_url(&registry, pause, pause.digest.as_ref()),
-    )
-    .await;
+    move_tag(&registry, node).await;
+    delete_manifest(&registry, pause, &pause.digest).await;
 
     insta::assert_snapshot!(sandbox.run("verify lab").whole(), @"
     exit code: 5
@@ -118,21 +114,9 @@ async fn manifests_and_blobs_below_a_right_tag_are_looked_at_too() {
     let lock = bundles::lock_of(&sandbox);
     let node = artifact(&lock, "calico/node");
     let dex = artifact(&lock, "charts/dex");
-    let http = support::registries::http();
-    delete(
-        &http,
-        &manifest_url(&registry, node, node.manifests[0].digest.as_ref()),
-    )
-    .await;
+    delete_manifest(&registry, node, &node.manifests[0].digest).await;
     let layer = &dex.manifests[0].blobs[1].digest;
-    delete(
-        &http,
-        &format!(
-            "http://{}/v2/mke/four/{}/blobs/{layer}",
-            registry.address, dex.repository
-        ),
-    )
-    .await;
+    delete_blob(&registry, dex, layer).await;
     insta::assert_snapshot!(sandbox.run("verify lab").whole(), @"
     exit code: 5
     --- stdout
@@ -164,10 +148,6 @@ async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
     let lock = bundles::lock_of(&sandbox);
     let (node, pause) = (artifact(&lock, "calico/node"), artifact(&lock, "pause"));
     let (child, layer) = (&node.manifests[0], &pause.manifests[0].blobs[2]);
-    let http = support::registries::http();
-    let manifest = |reference: &str| manifest_url(&registry, node, reference);
-    let blob =
-        |digest: &str| manifest_url(&registry, pause, digest).replace("/manifests/", "/blobs/");
     let children = child.digest.to_string();
     let cases = [
         (
@@ -199,10 +179,10 @@ async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
     ];
     for (kind, digest, changes) in cases {
         match kind {
-            "missing-child" => delete(&http, &manifest(&children)).await,
-            "missing-blob" => delete(&http, &blob(layer.digest.as_ref())).await,
-            "missing-tag" => delete(&http, &manifest(node.digest.as_ref())).await,
-            _ => move_tag(&http, &registry, node).await,
+            "missing-child" => delete_manifest(&registry, node, &child.digest).await,
+            "missing-blob" => delete_blob(&registry, pause, &layer.digest).await,
+            "missing-tag" => delete_manifest(&registry, node, &node.digest).await,
+            _ => move_tag(&registry, node).await,
         }
         let found = findings(&sandbox.run("verify lab --format json").exits_with(5));
         let [finding] = found.as_slice() else {
@@ -239,12 +219,7 @@ async fn what_the_store_lacks_is_read_from_the_bundle_for_a_repair() {
     let sandbox = pushed(&registry, &bundles::tiny());
     let lock = bundles::lock_of(&sandbox);
     let pause = artifact(&lock, "pause");
-    let http = support::registries::http();
-    delete(
-        &http,
-        &manifest_url(&registry, pause, pause.digest.as_ref()),
-    )
-    .await;
+    delete_manifest(&registry, pause, &pause.digest).await;
     bundles::forget_store(&sandbox);
     sandbox.run("verify lab --repair").success();
     sandbox.run("verify lab").success();
@@ -258,8 +233,7 @@ async fn what_the_store_lacks_is_read_from_the_bundle_for_a_repair() {
     let mut bytes = std::fs::read(&file).unwrap();
     bytes[9] ^= 1;
     std::fs::write(&file, bytes).unwrap();
-    let url = manifest_url(&registry, pause, layer.as_ref()).replace("/manifests/", "/blobs/");
-    delete(&http, &url).await;
+    delete_blob(&registry, pause, layer).await;
     sandbox.run("verify lab --repair").success();
     sandbox.run("verify lab --full").success();
 }
@@ -275,8 +249,7 @@ async fn a_protected_environment_is_asked_before_a_repair() {
     let run = sandbox.run("verify lab --repair").exits_with(8);
     run.reports("pause:3.10 is missing");
     sandbox.run("verify lab").exits_with(5);
-    let confirmed = ["verify", "lab", "--repair", "--confirm", "lab"];
-    sandbox.run(&confirmed).success();
+    sandbox.run("verify lab --repair --confirm lab").success();
     sandbox.run("verify lab --full").success();
 }
 
@@ -524,12 +497,7 @@ async fn a_watch_reports_each_change_once_and_ends_calmly() {
     std::thread::sleep(Duration::from_millis(2_500));
     let lock = bundles::lock_of(&sandbox);
     let pause = artifact(&lock, "pause");
-    let http = support::registries::http();
-    delete(
-        &http,
-        &manifest_url(&registry, pause, pause.digest.as_ref()),
-    )
-    .await;
+    delete_manifest(&registry, pause, &pause.digest).await;
     assert_eq!(line(), "[TIME] lab: pause:3.10 is missing");
     let text = std::fs::read_to_string(&metrics).unwrap();
     text.has("airlock_verify_success{environment=\"lab\",release=\"v4.1.5\"} 0\n");
@@ -561,7 +529,7 @@ async fn a_watch_reports_each_change_once_and_ends_calmly() {
 async fn a_single_look_writes_metrics_whatever_came_of_it() {
     let registry = TestRegistry::embedded().await;
     let sandbox = pushed(&registry, &bundles::tiny());
-    let look = ["verify", "lab", "--textfile", "lab.prom"];
+    let look = "verify lab --textfile lab.prom";
     let metric = |name: &str| {
         let text = sandbox.read("lab.prom");
         let line = text
@@ -570,19 +538,20 @@ async fn a_single_look_writes_metrics_whatever_came_of_it() {
             .map(str::to_owned);
         line.and_then(|line| line.rsplit(' ').next().map(str::to_owned))
     };
-    sandbox.run(&look).success();
+    sandbox.run(look).success();
     assert_eq!(metric("airlock_verify_success").as_deref(), Some("1"));
     assert_eq!(metric("airlock_verify_artifacts").as_deref(), Some("3"));
     let file = "environments/lab/environment.yaml";
     let free = format!("127.0.0.1:{}", support::sandbox::free_port());
     sandbox.edit(file, &registry.address, &free);
-    sandbox.run(&look).exits_with(5);
+    sandbox.run(look).exits_with(5);
     assert_eq!(metric("airlock_verify_success").as_deref(), Some("0"));
     assert_eq!(metric("airlock_verify_completed").as_deref(), Some("0"));
     assert_eq!(metric("airlock_verify_artifacts"), None);
     // A folder that is missing was mistyped.
-    let nowhere = ["verify", "lab", "--textfile", "nowhere/lab.prom"];
-    let run = sandbox.run(&nowhere).exits_with(3);
+    let run = sandbox
+        .run("verify lab --textfile nowhere/lab.prom")
+        .exits_with(3);
     run.reports("the folder `nowhere` does not exist");
     assert!(!sandbox.path("nowhere").exists());
     let run = sandbox.run("verify --watch lab").exits_with(64);
@@ -670,28 +639,10 @@ async fn what_the_lock_lacks_and_the_registry_has_stops_no_deploy() {
     let list = lab.path("images.txt");
     lab.variable("FAKE_MKECTL_IMAGES", list.as_str());
     lab.run("deploy lab").exits_with(3);
-    let url = |tag: &str| {
-        format!(
-            "http://{}/v2/mke/calico/node/manifests/{tag}",
-            lab.registry.address
-        )
-    };
-    let client = support::registries::http();
-    let accept =
-        "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
-    let manifest = client
-        .get(url("v3.30.2"))
-        .header("accept", accept)
-        .send()
-        .await
-        .unwrap();
-    let media_type = manifest.headers()["content-type"].clone();
-    let bytes = manifest.bytes().await.unwrap();
-    let put = client
-        .put(url("extra"))
-        .header("content-type", media_type)
-        .body(bytes);
-    assert_eq!(put.send().await.unwrap().status(), 201);
+    let repository = "mke/calico/node";
+    (lab.registry)
+        .copy_manifest((repository, "v3.30.2"), (repository, "extra"))
+        .await;
     let run = lab.run("deploy lab").success();
     run.reports(&format!("mkectl lists {listed}: the lock does not have it"));
     assert_eq!(lab.applies().len(), 1);
@@ -780,34 +731,29 @@ fn artifact<'l>(lock: &'l Lock, repository: &str) -> &'l bundle::Artifact {
         .unwrap()
 }
 
-fn manifest_url(registry: &TestRegistry, artifact: &bundle::Artifact, reference: &str) -> String {
-    format!(
-        "http://{}/v2/mke/four/{}/manifests/{reference}",
-        registry.address, artifact.repository
-    )
+fn repository(artifact: &bundle::Artifact) -> String {
+    format!("mke/four/{}", artifact.repository)
 }
 
-async fn delete(http: &reqwest::Client, url: &str) {
-    http.delete(url)
-        .send()
-        .await
-        .unwrap()
-        .error_for_status()
-        .unwrap();
+/// Deletes one of an artifact's manifests.
+async fn delete_manifest(registry: &TestRegistry, artifact: &bundle::Artifact, digest: &Digest) {
+    registry
+        .delete_manifest(&repository(artifact), digest)
+        .await;
 }
 
-/// Lets the tag of an image for two platforms point at the first of its children.
-async fn move_tag(http: &reqwest::Client, registry: &TestRegistry, artifact: &bundle::Artifact) {
-    let child = &artifact.manifests[0];
-    let url = manifest_url(registry, artifact, child.digest.as_ref());
-    let media_type = child.media_type.to_string();
-    let manifest = http.get(&url).header("accept", &media_type);
-    let manifest = manifest.send().await.unwrap().error_for_status().unwrap();
-    let moved = http
-        .put(manifest_url(registry, artifact, &artifact.tag))
-        .header("content-type", &media_type)
-        .body(manifest.bytes().await.unwrap());
-    moved.send().await.unwrap().error_for_status().unwrap();
+/// Deletes one of an artifact's blobs.
+async fn delete_blob(registry: &TestRegistry, artifact: &bundle::Artifact, digest: &Digest) {
+    registry.delete_blob(&repository(artifact), digest).await;
+}
+
+/// Makes the tag of an image for two platforms point to the first manifest of its index.
+async fn move_tag(registry: &TestRegistry, artifact: &bundle::Artifact) {
+    let repository = repository(artifact);
+    let child = artifact.manifests[0].digest.as_ref();
+    registry
+        .copy_manifest((&repository, child), (&repository, &artifact.tag))
+        .await;
 }
 
 /// Returns the last object that a run wrote.
