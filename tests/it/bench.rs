@@ -108,22 +108,13 @@ fn who_is_not_installed_is_named_and_a_bundle_that_was_kept_is_not_made_again() 
         .find(|program| program.is_file())
         .unwrap();
     sandbox.install(registry.to_str().unwrap(), "docker-registry");
-    let arguments = [
-        "bench",
-        "--size",
-        "1MB",
-        "--archives",
-        "2",
-        "--only",
-        "again,loop,curls",
-        "--keep",
-    ];
-    let text = sandbox.run(&arguments).success().whole();
+    let arguments = "bench --size 1MB --archives 2 --only again,loop,curls --keep";
+    let text = sandbox.run(arguments).success().whole();
     text.has("missing: skopeo is not installed");
     text.has("missing: curl is not installed");
     text.has("nothing to do, requests: ");
     text.has("making a bundle");
-    let text = sandbox.run(&arguments).success().whole();
+    let text = sandbox.run(arguments).success().whole();
     text.lacks("making a bundle");
 }
 

@@ -23,16 +23,16 @@ async fn while_a_deploy_runs_every_other_change_of_the_environment_is_refused() 
     lab.edit_environment("mke2.lab.example.com", "mke3.lab.example.com");
     let applied = lab.applies().len();
     for command in [
-        &["deploy", "lab"][..],
-        &["deploy", "lab", "--plan", "plan.yaml"],
-        &["push", "lab"],
-        &["apply", "lab"],
-        &["render", "lab"],
-        &["promote", "demo", "lab", "--unproven"],
-        &["verify", "lab", "--repair"],
-        &["cluster", "backup", "lab"],
-        &["cluster", "reset", "lab", "--confirm", "lab"],
-        &["mkectl", "lab", "--", "certs", "rotate"],
+        "deploy lab",
+        "deploy lab --plan plan.yaml",
+        "push lab",
+        "apply lab",
+        "render lab",
+        "promote demo lab --unproven",
+        "verify lab --repair",
+        "cluster backup lab",
+        "cluster reset lab --confirm lab",
+        "mkectl lab -- certs rotate",
     ] {
         let run = lab.run(command).exits_with(8);
         let process = run.stderr.split("(process ").nth(1).unwrap_or_default();
@@ -142,10 +142,10 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
     let mut first = Running::start(&lab, "deploy lab");
     first.wait_for("waiting for the gate");
     for arguments in [
-        &["deploy", "lab"][..],
-        &["apply", "lab"],
-        &["cluster", "backup", "lab"],
-        &["cluster", "reset", "lab", "--confirm", "lab"],
+        "deploy lab",
+        "apply lab",
+        "cluster backup lab",
+        "cluster reset lab --confirm lab",
     ] {
         let run = other.run(arguments).exits_with(8);
         assert!(
@@ -294,10 +294,10 @@ async fn the_shared_state_is_of_no_release_and_stays() {
             .contains(&"mke/airlock/state".to_owned())
     );
     for arguments in [
-        &["prune", "lab", "--also-found"][..],
-        &["snapshot", "lab"],
-        &["verify", "lab"],
-        &["inspect", "v4.1.5"],
+        "prune lab --also-found",
+        "snapshot lab",
+        "verify lab",
+        "inspect v4.1.5",
     ] {
         let run = lab.run(arguments).success();
         run.does_not_mention("airlock/state");

@@ -195,13 +195,13 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
         .run("fetch v4.1.5 --check --bundle disk.tar.gz")
         .success();
     std::fs::write(sandbox.path("wrong.tar.gz"), &flipped).unwrap();
-    let wrong = ["fetch", "v4.1.5", "--check", "--bundle", "wrong.tar.gz"];
-    assert_kept(sandbox.run(&wrong));
+    assert_kept(sandbox.run("fetch v4.1.5 --check --bundle wrong.tar.gz"));
     // A download of mkectl that differs is found.
     let folder = "bundles/mkectl/v4.1.5/linux-x86_64/mkectl.tar.gz";
     sandbox.write(folder, "not mkectl");
-    let arguments = ["fetch", "v4.1.5", "--check", "--bundle", "disk.tar.gz"];
-    sandbox.run(&arguments).exits_with(6);
+    sandbox
+        .run("fetch v4.1.5 --check --bundle disk.tar.gz")
+        .exits_with(6);
     assert_eq!(proxy.asked().len(), 0);
 }
 

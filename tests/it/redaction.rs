@@ -343,12 +343,7 @@ async fn programs_that_the_git_configuration_of_a_workspace_names_are_not_run() 
     lab.write(".gitattributes", "* filter=a\n");
     lab.write(".git/info/attributes", "* filter=a\n");
     lab.edit_environment("role: controller+worker", "role: controller+worker ");
-    for arguments in [
-        &["plan", "lab"][..],
-        &["status", "lab"],
-        &["deploy", "lab"],
-        &["prune", "lab"],
-    ] {
+    for arguments in ["plan lab", "status lab", "deploy lab", "prune lab"] {
         let _ = lab.run(arguments);
         assert!(!mark.exists(), "{arguments:?} ran a program");
     }

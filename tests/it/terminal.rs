@@ -121,7 +121,7 @@ async fn a_diff_has_its_sign_in_every_line() {
     lab.run("deploy lab").success();
     let long = "/home/operator/keys of the whole company and all of its departments/id_ed25519";
     lab.edit_environment("~/.ssh/id_ed25519", &format!("\"{long}\""));
-    for arguments in [&["plan", "lab"][..], &["render", "lab", "--check"]] {
+    for arguments in ["plan lab", "render lab --check"] {
         let shown = show(lab.command(arguments), "");
         let lines = shown.lines();
         let has_long = |line: &&String| line.starts_with('+') && line.contains(long);
@@ -137,23 +137,17 @@ async fn every_error_fits_80_columns() {
     let file = "environments/lab/environment.yaml";
     let sound = lab.read(file);
     for arguments in [
-        &["depoly", "lab"][..],
-        &["push", "lab", "--max-rate", "20"],
-        &["plan", "lba"],
-        &["-C", "/nonexistent/folder/of/some/operator", "list"],
-        &["lock", "v4.2.0", "--offline"],
-        &[
-            "lock",
-            "v4.2.0",
-            "--bundle",
-            "bundles/mke_bundle_v4.1.5_amd64.tar.gz",
-            "--offline",
-        ],
-        &["fetch", "v4.2.0", "--offline"],
-        &["verify", "lab"],
-        &["receipt", "rebuild", "lab"],
-        &["cluster", "reset", "lab"],
-        &["diff", "v4.1.5"],
+        "depoly lab",
+        "push lab --max-rate 20",
+        "plan lba",
+        "-C /nonexistent/folder/of/some/operator list",
+        "lock v4.2.0 --offline",
+        "lock v4.2.0 --bundle bundles/mke_bundle_v4.1.5_amd64.tar.gz --offline",
+        "fetch v4.2.0 --offline",
+        "verify lab",
+        "receipt rebuild lab",
+        "cluster reset lab",
+        "diff v4.1.5",
     ] {
         let _ = wide.look_typing(&lab.sandbox, arguments, "something else\n");
     }

@@ -136,11 +136,7 @@ async fn secrets_are_resolved_for_mkectl_alone() {
         "left by a run that was killed",
     );
     let mut runs = vec![lab.run("apply lab").success()];
-    for arguments in [
-        &["render", "lab"][..],
-        &["show", "lab"],
-        &["plan", "lab", "--format", "json"],
-    ] {
+    for arguments in ["render lab", "show lab", "plan lab --format json"] {
         runs.push(lab.run(arguments).success());
     }
     let applied = lab.applies().remove(0);

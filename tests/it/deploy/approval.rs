@@ -67,8 +67,8 @@ async fn without_a_terminal_a_plan_is_approved_by_a_flag_or_a_file() {
 #[test]
 fn the_demo_and_rehearsals_ask_nothing() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
-    for arguments in [["deploy", "demo"], ["rehearse", "staging"]] {
-        let output = sandbox.command(&arguments).output().unwrap();
+    for arguments in ["deploy demo", "rehearse staging"] {
+        let output = sandbox.command(arguments).output().unwrap();
         assert!(output.status.success(), "{output:?}");
     }
 }

@@ -610,15 +610,15 @@ async fn secrets_are_nowhere() {
         .variable("RUST_BACKTRACE", "full");
     let mut runs = Vec::new();
     for arguments in [
-        &["plan", "lab"][..],
-        &["show", "lab"],
-        &["deploy", "lab"],
-        &["deploy", "lab", "--format", "json"],
-        &["apply", "lab"],
-        &["push", "lab"],
-        &["verify", "lab"],
-        &["rehearse", "lab"],
-        &["list"],
+        "plan lab",
+        "show lab",
+        "deploy lab",
+        "deploy lab --format json",
+        "apply lab",
+        "push lab",
+        "verify lab",
+        "rehearse lab",
+        "list",
     ] {
         runs.push(lab.run(arguments).success());
     }
@@ -652,10 +652,10 @@ async fn secrets_are_nowhere_when_the_registry_refuses_them() {
     let lab = with_credentials().await;
     let mut runs = Vec::new();
     for arguments in [
-        &["plan", "lab"][..],
-        &["deploy", "lab"],
-        &["push", "lab", "--format", "json"],
-        &["verify", "lab"],
+        "plan lab",
+        "deploy lab",
+        "push lab --format json",
+        "verify lab",
     ] {
         runs.push(lab.run(arguments));
     }

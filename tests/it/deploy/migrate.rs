@@ -47,8 +47,8 @@ async fn everything_is_in_the_registry_before_the_cluster_is_touched() {
     assert!(lab.repositories().await.is_empty());
     // How many blobs are sent depends on who is first, so they are there in what is compared.
     lab.run("push lab").success();
-    let allowed = ["migrate", "lab", "--allow-visible-secrets"];
-    insta::assert_snapshot!("migrated", lab.run(&allowed).success().whole());
+    let allowed = "migrate lab --allow-visible-secrets";
+    insta::assert_snapshot!("migrated", lab.run(allowed).success().whole());
     insta::assert_snapshot!("receipt", lab.receipt());
     let call = lab
         .calls()
@@ -69,7 +69,7 @@ async fn everything_is_in_the_registry_before_the_cluster_is_touched() {
         "{adopted}"
     );
     // From here on it is a cluster like any other.
-    let run = lab.run(&allowed).exits_with(3);
+    let run = lab.run(allowed).exits_with(3);
     run.reports("the cluster of lab already runs v4.1.5");
     for (path, content) in lab.files() {
         let is_meant = path.as_str().ends_with("mkectl-calls");
@@ -295,8 +295,7 @@ async fn a_mkectl_without_flags_for_pull_credentials_migrates_nothing() {
     );
     lab.variable("LAB_PULL_USERNAME", "puller")
         .variable("LAB_PULL_PASSWORD", "planted-pull-password-c2d8");
-    let allowed = ["migrate", "lab", "--allow-visible-secrets"];
-    let run = lab.run(&allowed).exits_with(6);
+    let run = lab.run("migrate lab --allow-visible-secrets").exits_with(6);
     run.reports("lists no --image-registry-username: nodes get no pull credentials from it");
     assert_eq!(upgrades(&lab), [""; 0]);
     assert!(lab.repositories().await.is_empty(), "nothing is sent");

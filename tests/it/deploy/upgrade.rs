@@ -388,8 +388,7 @@ async fn every_pair_of_releases_has_its_commands_or_a_reason() {
             if mkectl["action"] == "upgrade" && mkectl["problem"].is_null() {
                 let kept = std::fs::read_to_string(&cluster).unwrap();
                 // The registry still records the pair before.
-                let deploy = ["deploy", "lab", "--take-over"];
-                road.run(&deploy).success();
+                road.run("deploy lab --take-over").success();
                 std::fs::write(&cluster, kept).unwrap();
                 upgraded += 1;
             }
@@ -520,18 +519,18 @@ async fn a_take_over_asks_the_cluster_before_it_writes_a_receipt() {
     road.install("v4.1.5");
     road.run("render lab").success();
     road.run("deploy lab").exits_with(8).reports("git pull");
-    let take_over = ["deploy", "lab", "--take-over"];
-    let run = road.run(&take_over).exits_with(3);
+    let take_over = "deploy lab --take-over";
+    let run = road.run(take_over).exits_with(3);
     run.reports("but the cluster that mkectl reaches runs v4.2.0");
     std::fs::remove_file(&cluster).unwrap();
-    let run = road.run(&take_over).exits_with(6);
+    let run = road.run(take_over).exits_with(6);
     run.reports(
         "error: the registry records a deploy of v4.2.0 to lab, and the cluster does not return its configuration\n",
     );
     assert_eq!(road.read(RECEIPT), before);
     // It was restored meanwhile.
     std::fs::write(&cluster, installed).unwrap();
-    let run = road.run(&take_over).success();
+    let run = road.run(take_over).success();
     run.reports("because the registry records a deploy that the receipt does not");
     assert_eq!(road.applies().len(), 2);
     road.run("deploy lab").success().prints("nothing to do");
@@ -820,22 +819,21 @@ async fn a_mkectl_that_takes_no_pull_credentials_stops_a_deploy_unless_it_is_acc
     road.variable("LAB_PULL_USERNAME", "puller")
         .variable("LAB_PULL_PASSWORD", "planted-pull-password-c2d8");
     let lacks = "mkectl lists no --chart-registry-username and no --image-registry-username: nodes get no pull credentials from it";
-    let take_over = ["deploy", "lab", "--take-over"];
+    let take_over = "deploy lab --take-over";
     // The registry has the shared state of the receipt that was removed.
     let plan = road.run("plan lab").exits_with(8);
     plan.prints(lacks);
-    let run = road.run(&take_over).exits_with(6);
+    let run = road.run(take_over).exits_with(6);
     run.reports(lacks).reports("`accept: [pull-secret]`");
     road.assert_untouched();
 
     road.edit_environment("[telemetry]", "[telemetry, pull-secret]");
-    let saved = ["plan", "lab", "--out", "lab.plan.yaml"];
-    let plan = road.run(&saved).exits_with(8);
+    let plan = road.run("plan lab --out lab.plan.yaml").exits_with(8);
     let accepted = format!("{lacks}, which the environment accepts");
     plan.prints(&accepted);
     let saved = road.read("lab.plan.yaml");
     saved.has("which the environment accepts");
-    road.run(&take_over).success();
+    road.run(take_over).success();
     assert_eq!(road.applies().len(), 2);
 }
 
@@ -869,8 +867,7 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_no_output_shows
     plan.prints(&command);
     // The failed command is shown as it ran, without secrets.
     road.variable("FAKE_MKECTL_EXIT", "3");
-    let failed = ["deploy", "lab", "--take-over", "--format", "json"];
-    let failed = road.run(&failed);
+    let failed = road.run("deploy lab --take-over --format json");
     let last = failed.json();
     let told = last["error"]["mkectl-command"].as_str().unwrap();
     assert_eq!(format!("{told}\n"), command);
@@ -1068,19 +1065,19 @@ async fn a_reason_upgrades_without_a_backup_and_the_receipt_keeps_it() {
     let run = road.run("deploy lab").exits_with(6);
     run.reports("mkectl v4.1.0 cannot write a backup archive to a local file");
     road.assert_untouched();
-    let reason = ["--without-backup", "Velero has it as nightly-7"];
-    road.run(&["plan", "lab", reason[0], reason[1]])
+    let run = |command: &str, reason: &str| road.run(&[command, "lab", "--without-backup", reason]);
+    let reason = "Velero has it as nightly-7";
+    run("plan", reason)
         .success()
         .prints("so there is no archive to restore: Velero has it as nightly-7")
         .does_not_print("mkectl backup")
         .does_not_print(" --name ");
-    road.run(&["deploy", "lab", reason[0], reason[1]]).success();
+    run("deploy", reason).success();
     let receipt = road.receipt();
     receipt
         .has("  release: v4.1.1\n")
         .has("  without-backup: Velero has it as nightly-7\n");
-    let empty = road.run(&["deploy", "lab", reason[0], " "]);
-    empty.exits_with(64);
+    run("deploy", " ").exits_with(64);
 }
 
 // Items 19 and 20: the plan says what a failure does, and what the vendor suggests to do first.
@@ -1225,17 +1222,17 @@ async fn every_command_uses_the_mkectl_that_was_kept() {
     let program =
         |road: &Road| road.calls().pop().unwrap().environment["FAKE_MKECTL_VERSION"].clone();
     for arguments in [
-        &["cluster", "status", "lab"][..],
-        &["cluster", "backup", "lab"],
-        &["mkectl", "lab", "--", "config", "get"],
-        &["diff", "lab", "--live"],
+        "cluster status lab",
+        "cluster backup lab",
+        "mkectl lab -- config get",
+        "diff lab --live",
     ] {
         road.run(arguments).success();
         assert_eq!(program(&road), "v4.1.4", "{arguments:?}");
     }
     // The environment is back at the release that runs, and PATH is not.
     road.name("v4.1.4");
-    for arguments in [&["diff", "lab", "--live"][..], &["apply", "lab"]] {
+    for arguments in ["diff lab --live", "apply lab"] {
         road.run(arguments).success();
         assert_eq!(program(&road), "v4.1.4", "{arguments:?}");
     }
@@ -1243,7 +1240,7 @@ async fn every_command_uses_the_mkectl_that_was_kept() {
     road.run("diff lab --live").exits_with(6);
 }
 
-const SIGNED: [&str; 4] = ["deploy", "lab", "--plan", "signed.yaml"];
+const SIGNED: &str = "deploy lab --plan signed.yaml";
 
 /// Saves the plan of an upgrade, whose mkectl then does as the variables of the fake say.
 async fn with_a_signed_plan() -> Road {
@@ -1259,9 +1256,9 @@ async fn with_a_signed_plan() -> Road {
 async fn a_signed_plan_is_executed_again_after_its_upgrade_failed() {
     let mut road = with_a_signed_plan().await;
     road.variable("FAKE_MKECTL_EXIT", "1");
-    road.run(&SIGNED).exits_with(7);
+    road.run(SIGNED).exits_with(7);
     road.variable("FAKE_MKECTL_EXIT", "0");
-    road.run(&SIGNED).success();
+    road.run(SIGNED).success();
     let names = road.backups();
     assert!(
         names
@@ -1276,12 +1273,12 @@ async fn a_signed_plan_is_executed_again_after_its_upgrade_failed() {
 async fn a_signed_plan_is_executed_again_after_its_upgrade_was_killed() {
     let mut road = with_a_signed_plan().await;
     road.variable("FAKE_MKECTL_HANG", "yes");
-    let mut running = Running::start(&road.lab, &SIGNED);
+    let mut running = Running::start(&road.lab, SIGNED);
     running.wait_for("waiting for nodes");
     running.kill();
     assert_eq!(running.end().code, None);
     road.variable("FAKE_MKECTL_HANG", "no");
-    road.run(&SIGNED).success();
+    road.run(SIGNED).success();
 }
 
 #[tokio::test(flavor = "multi_thread")]

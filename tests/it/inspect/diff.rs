@@ -150,10 +150,10 @@ fn a_file_with_the_same_values_is_distinguished_from_one_that_differs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_receipt_records_what_was_applied() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let detailed = ["diff", "lab", "--detailed-exitcode"];
-    lab.run(&detailed).exits_with(2);
+    let detailed = "diff lab --detailed-exitcode";
+    lab.run(detailed).exits_with(2);
     lab.run("deploy lab").success();
-    insta::assert_snapshot!(lab.run(&detailed).whole(), @r#"
+    insta::assert_snapshot!(lab.run(detailed).whole(), @r#"
     exit code: 0
     --- stdout
     environments/lab/mke4.yaml is up to date
@@ -163,7 +163,7 @@ async fn the_receipt_records_what_was_applied() {
     "#);
 
     lab.edit_environment("user: ubuntu", "user: admin");
-    let committed = lab.run(&detailed).exits_with(2);
+    let committed = lab.run(detailed).exits_with(2);
     insta::assert_snapshot!(committed.whole(), @r#"
     exit code: 2
     --- stdout
@@ -177,7 +177,7 @@ async fn the_receipt_records_what_was_applied() {
     "#);
 
     lab.run("render lab").success();
-    let another = lab.run(&detailed).exits_with(2);
+    let another = lab.run(detailed).exits_with(2);
     insta::assert_snapshot!(another.whole(), @r#"
     exit code: 2
     --- stdout
@@ -248,10 +248,10 @@ fn secrets_are_in_no_form_of_a_diff() {
         &format!("{text}  authentication:\n    oidc:\n      clientSecret: planted-secret-1\n"),
     );
     for arguments in [
-        &["diff", "prod"][..],
-        &["diff", "staging", "prod"],
-        &["diff", "staging", "prod", "--markdown"],
-        &["diff", "prod", "--format", "json"],
+        "diff prod",
+        "diff staging prod",
+        "diff staging prod --markdown",
+        "diff prod --format json",
     ] {
         let run = sandbox.run(arguments).success();
         run.prints("(not shown)");

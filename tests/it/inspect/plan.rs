@@ -37,11 +37,11 @@ async fn a_long_list_ends_with_the_command_that_shows_the_rest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_exit_code_shows_whether_something_is_to_be_done() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let plan = ["plan", "lab", "--detailed-exitcode"];
-    lab.run(&plan).exits_with(2);
+    let plan = "plan lab --detailed-exitcode";
+    lab.run(plan).exits_with(2);
     lab.run("plan lab").success();
     lab.run("deploy lab").success();
-    let run = lab.run(&plan);
+    let run = lab.run(plan);
     insta::assert_snapshot!(run.whole(), @r#"
     exit code: 0
     --- stdout
@@ -54,7 +54,7 @@ async fn the_exit_code_shows_whether_something_is_to_be_done() {
     let path = "environments/lab/mke4.yaml";
     let config = lab.read(path);
     lab.write(path, &format!("{config}# by hand\n"));
-    let by_hand = lab.run(&plan);
+    let by_hand = lab.run(plan);
     insta::assert_snapshot!(by_hand.whole(), @r#"
     exit code: 2
     --- stdout
@@ -74,11 +74,11 @@ async fn the_exit_code_shows_whether_something_is_to_be_done() {
     --- stderr
     "#);
     lab.write(path, &config);
-    lab.run(&plan).success();
+    lab.run(plan).success();
 
     lab.remove("environments/lab/receipt.yaml");
     // A refusal of `deploy` takes precedence over a difference.
-    lab.run(&plan).exits_with(8);
+    lab.run(plan).exits_with(8);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,15 +72,9 @@ async fn what_was_not_asked_for_is_reported_and_taken_for_missing() {
     lab.remove(path);
     lab.run("snapshot lab --out empty.yaml").success();
     lab.write(path, &lock);
-    let arguments = [
-        "plan",
-        "lab",
-        "--snapshot",
-        "empty.yaml",
-        "--out",
-        "lab.plan.yaml",
-    ];
-    let plan = lab.run(&arguments).success();
+    let plan = lab
+        .run("plan lab --snapshot empty.yaml --out lab.plan.yaml")
+        .success();
     plan.prints("warning: the snapshot does not list 14 of 14 artifacts");
     // They turn out to be there, and right: that is progress.
     lab.run("deploy lab --plan lab.plan.yaml")
@@ -128,10 +122,10 @@ async fn a_file_that_was_named_by_mistake_is_not_quoted() {
     for text in ["hunter2, expected\n", "version: hunter2\nformat: hunter2\n"] {
         lab.write("secret.txt", text);
         for command in [
-            &["plan", "lab", "--snapshot", "secret.txt"][..],
-            &["deploy", "lab", "--plan", "secret.txt"],
-            &["prune", "lab", "--plan", "secret.txt"],
-            &["pack", "lab", "--dry-run", "--have", "secret.txt"],
+            "plan lab --snapshot secret.txt",
+            "deploy lab --plan secret.txt",
+            "prune lab --plan secret.txt",
+            "pack lab --dry-run --have secret.txt",
         ] {
             let run = lab.run(command).exits_with(3);
             run.does_not_mention("hunter2");

@@ -184,9 +184,9 @@ async fn nothing_is_done_to_a_cluster_of_another_environment() {
     .unwrap();
     lab.variable("KUBECONFIG", home.join("other.kubeconf").as_str());
     for command in [
-        &["cluster", "backup", "lab"][..],
-        &["cluster", "reset", "lab", "--confirm", "lab"],
-        &["mkectl", "lab", "--", "certs", "rotate"],
+        "cluster backup lab",
+        "cluster reset lab --confirm lab",
+        "mkectl lab -- certs rotate",
     ] {
         let run = lab.run(command).exits_with(3);
         run.reports("reached the cluster at other.example.com by")

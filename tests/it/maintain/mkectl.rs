@@ -244,12 +244,11 @@ async fn the_program_is_that_of_what_the_cluster_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_that_is_typed_is_confirmed_by_name() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let typed = ["--", "reset", "--force"];
-    for confirmed in [
-        &["mkectl", "lab"][..],
-        &["mkectl", "lab", "--confirm", "prod"],
+    for arguments in [
+        "mkectl lab -- reset --force",
+        "mkectl lab --confirm prod -- reset --force",
     ] {
-        lab.run(&[confirmed, &typed].concat()).exits_with(8);
+        lab.run(arguments).exits_with(8);
     }
     let resets = || {
         let calls = lab.calls();
@@ -259,8 +258,8 @@ async fn a_reset_that_is_typed_is_confirmed_by_name() {
             .count()
     };
     assert_eq!(resets(), 0);
-    let confirmed = ["mkectl", "lab", "--confirm", "lab"];
-    lab.run(&[&confirmed[..], &typed].concat()).success();
+    lab.run("mkectl lab --confirm lab -- reset --force")
+        .success();
     assert_eq!(resets(), 1);
 }
 

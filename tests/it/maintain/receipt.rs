@@ -198,10 +198,10 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
 async fn a_rebuilt_receipt_keeps_what_the_cluster_cannot_change() {
     let (lab, _) = deployed("config:\n  network: { serviceCIDR: 10.200.0.0/16 }\n").await;
     let path = "environments/lab/receipt.yaml";
-    let rebuild = ["receipt", "rebuild", "lab", "--confirm", "lab"];
+    let rebuild = "receipt rebuild lab --confirm lab";
     let change = "was installed with `network.serviceCIDR`: 10.200.0.0/16, but the environment has 10.201.0.0/16";
     lab.remove(path);
-    lab.run(&rebuild).success();
+    lab.run(rebuild).success();
     let receipt = lab.receipt();
     receipt.has("  kept:\n    network.serviceCIDR: 10.200.0.0/16\n");
     let run = lab.run("deploy lab").success();
@@ -213,7 +213,7 @@ async fn a_rebuilt_receipt_keeps_what_the_cluster_cannot_change() {
     // The values are the cluster's, even if the environment was changed before the receipt was
     // rebuilt.
     lab.remove(path);
-    lab.run(&rebuild).success();
+    lab.run(rebuild).success();
     let run = lab.run("deploy lab").exits_with(3);
     run.reports(change);
     assert_eq!(lab.applies().len(), 1);
