@@ -1,4 +1,4 @@
-//! The command line itself: what is typed wrongly, help, the version.
+//! The command line: mistyped commands, help and the version.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use support::{Lab, Sandbox, TestRegistry, Text as _};
 use crate::{AIRLOCK, FAKE_MKECTL};
 
 #[test]
-fn a_mistyped_command_is_guessed_and_has_a_code_of_its_own() {
+fn a_mistyped_command_gets_a_suggestion_and_exit_code_64() {
     let sandbox = Sandbox::new(AIRLOCK);
     insta::assert_snapshot!(sandbox.run("depoly demo").whole(), @r#"
     exit code: 64
@@ -142,7 +142,7 @@ fn habitual_options_get_a_hint_at_the_right_command() {
 
 // case 7.1
 #[test]
-fn a_workspace_is_named_from_outside_of_it() {
+fn a_workspace_can_be_named_from_a_different_folder() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     let workspace = sandbox.path("");
     let outside = |arguments: &str| {
@@ -155,7 +155,7 @@ fn a_workspace_is_named_from_outside_of_it() {
         let (code, text) = outside(arguments);
         assert_eq!(code, Some(0), "{text}");
     }
-    // Commands to be typed name it as well.
+    // The commands in hints name the workspace, too.
     for format in ["human", "json"] {
         let (code, text) = outside(&format!("plan pord --format {format}"));
         assert_eq!(code, Some(3), "{text}");
@@ -175,7 +175,7 @@ async fn a_signal_ends_json_output_with_the_error() {
     let sandbox = Sandbox::new(AIRLOCK);
     TestRegistry::describe_at(&registry.address, None, &sandbox, "");
     support::bundles::make_locked(&sandbox, &support::bundles::tiny());
-    // A command that asks a registry, and one that is between two steps of its own.
+    // One command waits for a registry, and the other one between two steps.
     let asked = sandbox.path("asked");
     let script = format!("#!/bin/sh\n: > {asked}\nexec /bin/sleep 60\n");
     sandbox.install_script("mkectl", script);
@@ -206,7 +206,7 @@ async fn a_signal_ends_json_output_with_the_error() {
 
 // case 7.6
 #[test]
-fn a_table_fits_the_terminal_without_a_broken_word() {
+fn a_table_fits_the_terminal_and_breaks_no_word() {
     let mut sandbox = Sandbox::with_examples(AIRLOCK);
     let wide = sandbox.run("list").success().stdout;
     sandbox.variable("COLUMNS", "80");
@@ -255,11 +255,11 @@ fn every_help_fits_80_columns() {
 
 // case 7.7
 #[test]
-fn a_checkout_that_cannot_be_written_to_can_be_read() {
+fn commands_that_only_read_work_in_a_read_only_checkout() {
     use std::os::unix::fs::PermissionsExt as _;
     use std::os::unix::process::CommandExt as _;
 
-    /// Root may write everywhere; the commands are run as nobody.
+    /// Root may write everywhere, so the commands run as the user `nobody`.
     const NOBODY: u32 = 65_534;
     let sandbox = Sandbox::shipped(AIRLOCK);
     sandbox.run("render demo").success();
@@ -308,7 +308,7 @@ fn a_checkout_that_cannot_be_written_to_can_be_read() {
         let output = command.output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!text.contains("ermission denied"), "{arguments:?}: {text}");
-        // Nothing was deployed, so `verify` finds everything missing.
+        // Nothing was deployed, so `verify` reports every artifact as missing.
         let expected = if arguments == "verify demo" { 5 } else { 0 };
         assert_eq!(
             output.status.code(),
@@ -498,7 +498,7 @@ fn the_version_is_that_of_the_package_and_names_the_revision() {
 }
 
 #[test]
-fn writing_to_a_closed_pipe_is_not_a_failure() {
+fn a_closed_pipe_is_not_a_failure() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -551,7 +551,7 @@ async fn a_result_replaces_only_a_file_of_its_kind() {
     ];
     let run =
         |[command, name, option]: [&str; 3], path: &str| lab.run(&[command, name, option, path]);
-    // An empty plan is not written, so this one is of an earlier run.
+    // An empty plan does not create a file, so this file is from an earlier run.
     lab.write("prune.yaml", "# Run `prune lab --plan FILE`.\n");
     for (command, own) in kinds {
         run(command, own).success();
@@ -571,7 +571,7 @@ async fn a_result_replaces_only_a_file_of_its_kind() {
         }
     }
     assert_eq!(lab.changes_since(&before), [""; 0]);
-    // The pipe is still refused, so no file replaced it.
+    // The pipe is refused again, so no file has replaced it.
     let refused = [
         run(kinds[0].0, "prune.yaml"),
         run(kinds[0].0, "environments/lab/receipt.yaml"),

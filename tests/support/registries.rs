@@ -184,6 +184,15 @@ impl TestRegistry {
         )
     }
 
+    /// Reads a manifest or blob over plain HTTP, as JSON. `path` is
+    /// `REPOSITORY/manifests/REFERENCE` or `REPOSITORY/blobs/DIGEST`.
+    pub async fn get_json(&self, path: &str) -> serde_json::Value {
+        let request = http().get(format!("http://{}/v2/{path}", self.address));
+        let response = request.send().await.expect("a response");
+        let response = response.error_for_status().expect("the content is present");
+        response.json().await.expect("JSON")
+    }
+
     /// Deletes a manifest over plain HTTP, and with it the tags that point to it.
     pub async fn delete_manifest(&self, repository: &str, digest: &Digest) {
         delete(&self.address, &format!("{repository}/manifests/{digest}")).await;
