@@ -203,7 +203,7 @@ async fn artifacts_whose_tag_changes_are_mapped_or_listed() {
     );
     assert_eq!(version, "1");
     let (purl, version) = of("quay.io/org/three");
-    // What is upstream, and not the index of two platforms.
+    // The purl has the upstream digest. The locked index has only two of the platforms.
     let whole = by_digest.replace(':', "%3A");
     let expected = format!("pkg:oci/three@{whole}?repository_url=quay.io/org/three");
     assert_eq!(purl, expected);

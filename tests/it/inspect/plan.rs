@@ -278,14 +278,10 @@ async fn before_the_confirmation_the_change_of_the_applied_configuration_is_show
     // The change is rendered and committed, as for a review. After that, only git's history has the
     // applied file.
     lab.init_git();
-    for arguments in [
-        &["config", "user.name", "Jane Doe"][..],
-        &["config", "user.email", "jane@example.com"],
-        &["add", "environments", bundles::LOCK],
-        &["commit", "--quiet", "--message=first"],
-    ] {
-        lab.git(arguments);
-    }
+    lab.git(&["config", "user.name", "Jane Doe"]);
+    lab.git("config user.email jane@example.com");
+    lab.git(&["add", "environments", bundles::LOCK]);
+    lab.git("commit --quiet --message=first");
     lab.run("render lab").success();
     lab.git("commit --quiet --all --message=second");
     let run = lab.run("deploy lab").exits_with(8);

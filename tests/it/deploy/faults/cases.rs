@@ -84,9 +84,9 @@ fn statuses() -> Vec<Case> {
             // With a `Retry-After` in every response, the test would only wait.
             if fault != busy(Some(1)) {
                 let name = format!("{name} for good");
-                let is_asked_otherwise = fault == answer(500, "UNKNOWN")
+                let falls_back_to_get = fault == answer(500, "UNKNOWN")
                     && matches!(kind, Kind::HeadManifest | Kind::HeadBlob);
-                let end = match is_asked_otherwise {
+                let end = match falls_back_to_get {
                     // case 5.4: the push uses GET instead.
                     true => Complete,
                     false => Named(named),
