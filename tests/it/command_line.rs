@@ -1,4 +1,4 @@
-//! The command line itself: what is typed wrongly, help, the version.
+//! The command line: mistyped commands, help and the version.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use support::{Lab, Sandbox, TestRegistry, Text as _};
 use crate::{AIRLOCK, FAKE_MKECTL};
 
 #[test]
-fn a_mistyped_command_is_guessed_and_has_a_code_of_its_own() {
+fn a_mistyped_command_gets_a_suggestion_and_exit_code_64() {
     let sandbox = Sandbox::new(AIRLOCK);
     insta::assert_snapshot!(sandbox.run("depoly demo").whole(), @r#"
     exit code: 64
@@ -62,16 +62,16 @@ fn conflicts_and_missing_arguments_are_named_with_the_usage_of_the_help() {
     let sandbox = Sandbox::new(AIRLOCK);
     let mut all = String::new();
     for arguments in [
-        &["check", "demo", "--all"][..],
-        &["render", "demo", "--all"],
-        &["render"],
-        &["releases", "v4.1.5", "--check"],
-        &["pack", "demo"],
-        &["cluster", "backup"],
+        "check demo --all",
+        "render demo --all",
+        "render",
+        "releases v4.1.5 --check",
+        "pack demo",
+        "cluster backup",
     ] {
         let stderr = sandbox.run(arguments).exits_with(64).stderr;
-        let help = [arguments, &["--help"]].concat();
-        let help = sandbox.run(&help).success().stdout;
+        let help = format!("{arguments} --help");
+        let help = sandbox.run(help.as_str()).success().stdout;
         let usage = stderr.lines().find(|line| line.starts_with("Usage: "));
         assert!(
             usage.is_none_or(|usage| help.contains(&format!("\n{usage}\n"))),
@@ -142,26 +142,26 @@ fn habitual_options_get_a_hint_at_the_right_command() {
 
 // case 7.1
 #[test]
-fn a_workspace_is_named_from_outside_of_it() {
+fn a_workspace_can_be_named_from_a_different_folder() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     let workspace = sandbox.path("");
-    let outside = |arguments: &[&str]| {
-        let mut command = sandbox.command(&[&["-C", workspace.as_str()], arguments].concat());
+    let outside = |arguments: &str| {
+        let mut command = sandbox.command(format!("-C {workspace} {arguments}").as_str());
         let output = command.current_dir("/").output().unwrap();
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         (output.status.code(), text)
     };
-    for arguments in [&["deploy", "demo"][..], &["rehearse", "staging"]] {
+    for arguments in ["deploy demo", "rehearse staging"] {
         let (code, text) = outside(arguments);
         assert_eq!(code, Some(0), "{text}");
     }
-    // Commands to be typed name it as well.
+    // The commands in hints name the workspace, too.
     for format in ["human", "json"] {
-        let (code, text) = outside(&["plan", "pord", "--format", format]);
+        let (code, text) = outside(&format!("plan pord --format {format}"));
         assert_eq!(code, Some(3), "{text}");
         text.has(&format!("`cargo xtask -C {workspace} list`"));
     }
-    let (code, text) = outside(&["push", "lab", "--dry-run"]);
+    let (code, text) = outside("push lab --dry-run");
     assert_eq!(code, Some(64), "{text}");
     text.has(&format!("tip: `cargo xtask -C {workspace} plan lab`"));
     text.has(&format!("Usage: cargo xtask -C {workspace} push"));
@@ -175,7 +175,7 @@ async fn a_signal_ends_json_output_with_the_error() {
     let sandbox = Sandbox::new(AIRLOCK);
     TestRegistry::describe_at(&registry.address, None, &sandbox, "");
     support::bundles::make_locked(&sandbox, &support::bundles::tiny());
-    // A command that asks a registry, and one that is between two steps of its own.
+    // One command waits for a registry, and the other one between two steps.
     let asked = sandbox.path("asked");
     let script = format!("#!/bin/sh\n: > {asked}\nexec /bin/sleep 60\n");
     sandbox.install_script("mkectl", script);
@@ -206,7 +206,7 @@ async fn a_signal_ends_json_output_with_the_error() {
 
 // case 7.6
 #[test]
-fn a_table_fits_the_terminal_without_a_broken_word() {
+fn a_table_fits_the_terminal_and_breaks_no_word() {
     let mut sandbox = Sandbox::with_examples(AIRLOCK);
     let wide = sandbox.run("list").success().stdout;
     sandbox.variable("COLUMNS", "80");
@@ -218,12 +218,7 @@ fn a_table_fits_the_terminal_without_a_broken_word() {
     {
         assert!(narrow.contains(word), "{word} is broken: {narrow}");
     }
-    for arguments in [
-        &["releases"][..],
-        &["status"],
-        &["inspect", "v4.1.5-demo"],
-        &["store"],
-    ] {
+    for arguments in ["releases", "status", "inspect v4.1.5-demo", "store"] {
         let text = sandbox.run(arguments).success().stdout;
         let (table, _) = text.split_once("\n\n").unwrap_or((&text, ""));
         assert!(
@@ -260,11 +255,11 @@ fn every_help_fits_80_columns() {
 
 // case 7.7
 #[test]
-fn a_checkout_that_cannot_be_written_to_can_be_read() {
+fn commands_that_only_read_work_in_a_read_only_checkout() {
     use std::os::unix::fs::PermissionsExt as _;
     use std::os::unix::process::CommandExt as _;
 
-    /// Root may write everywhere; the commands are run as nobody.
+    /// Root may write everywhere, so the commands run as the user `nobody`.
     const NOBODY: u32 = 65_534;
     let sandbox = Sandbox::shipped(AIRLOCK);
     sandbox.run("render demo").success();
@@ -283,18 +278,18 @@ fn a_checkout_that_cannot_be_written_to_can_be_read() {
     }
     let before = sandbox.state();
     for arguments in [
-        &["list"][..],
-        &["show", "demo"],
-        &["check"],
-        &["render", "demo", "--check"],
-        &["diff", "demo"],
-        &["plan", "demo"],
-        &["status"],
-        &["report", "demo"],
-        &["inspect", "v4.1.5-demo"],
-        &["releases"],
-        &["store"],
-        &["verify", "demo"],
+        "list",
+        "show demo",
+        "check",
+        "render demo --check",
+        "diff demo",
+        "plan demo",
+        "status",
+        "report demo",
+        "inspect v4.1.5-demo",
+        "releases",
+        "store",
+        "verify demo",
     ] {
         #[expect(
             clippy::disallowed_methods,
@@ -302,7 +297,7 @@ fn a_checkout_that_cannot_be_written_to_can_be_read() {
         )]
         let mut command = std::process::Command::new(&program);
         command
-            .args(arguments)
+            .args(arguments.split(' '))
             .current_dir(sandbox.path(""))
             .env_clear()
             .env("HOME", sandbox.home())
@@ -313,8 +308,8 @@ fn a_checkout_that_cannot_be_written_to_can_be_read() {
         let output = command.output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!text.contains("ermission denied"), "{arguments:?}: {text}");
-        // Nothing was deployed, so `verify` finds everything missing.
-        let expected = if arguments[0] == "verify" { 5 } else { 0 };
+        // Nothing was deployed, so `verify` reports every artifact as missing.
+        let expected = if arguments == "verify demo" { 5 } else { 0 };
         assert_eq!(
             output.status.code(),
             Some(expected),
@@ -330,8 +325,8 @@ fn a_checkout_that_cannot_be_written_to_can_be_read() {
 #[test]
 fn json_output_reports_a_mistyped_command_too() {
     let sandbox = Sandbox::new(AIRLOCK);
-    for format in [&["--format", "json"][..], &["--format=json"]] {
-        let run = sandbox.run(&[format, &["depoly"]].concat()).exits_with(64);
+    for arguments in ["--format json depoly", "--format=json depoly"] {
+        let run = sandbox.run(arguments).exits_with(64);
         let object = run.json();
         assert_eq!(object["error"]["exit-code"], 64);
         let message = object["error"]["message"].as_str().unwrap();
@@ -352,8 +347,8 @@ fn json_output_reports_a_mistyped_command_too() {
 #[test]
 fn the_options_of_all_commands_come_last_in_each_help() {
     let sandbox = Sandbox::new(AIRLOCK);
-    for command in [&["deploy"][..], &["lock"], &["store", "gc"], &["list"]] {
-        let run = sandbox.run(&[command, &["-h"]].concat()).success();
+    for arguments in ["deploy -h", "lock -h", "store gc -h", "list -h"] {
+        let run = sandbox.run(arguments).success();
         let options: Vec<&str> = (run.stdout.lines())
             .filter_map(|line| line.split_whitespace().next())
             .filter(|first| first.starts_with('-'))
@@ -503,7 +498,7 @@ fn the_version_is_that_of_the_package_and_names_the_revision() {
 }
 
 #[test]
-fn writing_to_a_closed_pipe_is_not_a_failure() {
+fn a_closed_pipe_is_not_a_failure() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -556,7 +551,7 @@ async fn a_result_replaces_only_a_file_of_its_kind() {
     ];
     let run =
         |[command, name, option]: [&str; 3], path: &str| lab.run(&[command, name, option, path]);
-    // An empty plan is not written, so this one is of an earlier run.
+    // An empty plan does not create a file, so this file is from an earlier run.
     lab.write("prune.yaml", "# Run `prune lab --plan FILE`.\n");
     for (command, own) in kinds {
         run(command, own).success();
@@ -576,7 +571,7 @@ async fn a_result_replaces_only_a_file_of_its_kind() {
         }
     }
     assert_eq!(lab.changes_since(&before), [""; 0]);
-    // The pipe is still refused, so no file replaced it.
+    // The pipe is refused again, so no file has replaced it.
     let refused = [
         run(kinds[0].0, "prune.yaml"),
         run(kinds[0].0, "environments/lab/receipt.yaml"),

@@ -1,4 +1,4 @@
-//! Commands that change one environment at the same time: one of them runs, the others are refused
+//! Commands that change one environment concurrently: one of them runs, and the others are refused
 //! and change nothing.
 
 use camino::Utf8PathBuf;
@@ -19,20 +19,20 @@ async fn while_a_deploy_runs_every_other_change_of_the_environment_is_refused() 
     let receipt = lab.read("environments/lab/receipt.yaml");
     let mut first = Running::start(&lab, "deploy lab");
     first.wait_for("waiting for nodes");
-    // Stale again, so `render` has something to write.
+    // The rendered file is outdated, so `render` would change it.
     lab.edit_environment("mke2.lab.example.com", "mke3.lab.example.com");
     let applied = lab.applies().len();
     for command in [
-        &["deploy", "lab"][..],
-        &["deploy", "lab", "--plan", "plan.yaml"],
-        &["push", "lab"],
-        &["apply", "lab"],
-        &["render", "lab"],
-        &["promote", "demo", "lab", "--unproven"],
-        &["verify", "lab", "--repair"],
-        &["cluster", "backup", "lab"],
-        &["cluster", "reset", "lab", "--confirm", "lab"],
-        &["mkectl", "lab", "--", "certs", "rotate"],
+        "deploy lab",
+        "deploy lab --plan plan.yaml",
+        "push lab",
+        "apply lab",
+        "render lab",
+        "promote demo lab --unproven",
+        "verify lab --repair",
+        "cluster backup lab",
+        "cluster reset lab --confirm lab",
+        "mkectl lab -- certs rotate",
     ] {
         let run = lab.run(command).exits_with(8);
         let process = run.stderr.split("(process ").nth(1).unwrap_or_default();
@@ -46,7 +46,7 @@ async fn while_a_deploy_runs_every_other_change_of_the_environment_is_refused() 
     }
     assert_eq!(lab.read("environments/lab/receipt.yaml"), receipt);
     assert_eq!(lab.applies().len(), applied);
-    // What only looks is not held up. A plan says that a deploy would be refused.
+    // Commands that only read are not refused. A plan reports that a deploy would be refused.
     lab.run("plan lab")
         .exits_with(8)
         .prints("lab is in use by `deploy`");
@@ -59,7 +59,7 @@ async fn while_a_deploy_runs_every_other_change_of_the_environment_is_refused() 
     lab.variable("FAKE_MKECTL_HANG", "no");
     lab.run("deploy lab").success();
     let lock = lab.path("environments/lab/logs/environment.lock");
-    assert!(!lock.exists(), "the lock is left");
+    assert!(!lock.exists(), "the lock file still exists");
 }
 
 // case 1.6a
@@ -98,7 +98,7 @@ async fn second_checkout(lab: &Lab) -> Lab {
     other
 }
 
-/// Copies what a deploy leaves to be committed, as `git pull` does.
+/// Copies the files that a deploy leaves to be committed, as `git pull` does.
 fn pull(from: &Sandbox, to: &Sandbox) {
     for file in ["receipt.yaml", "mke4.yaml"] {
         let path = format!("environments/lab/{file}");
@@ -106,7 +106,7 @@ fn pull(from: &Sandbox, to: &Sandbox) {
     }
 }
 
-/// Makes `mkectl apply` wait until the file exists that is returned.
+/// Makes `mkectl apply` wait until a file exists, and returns its path.
 fn gate(lab: &Lab) -> Utf8PathBuf {
     let gate = lab.home().join("gate");
     let script = format!(
@@ -121,7 +121,7 @@ fn gate(lab: &Lab) -> Utf8PathBuf {
     gate
 }
 
-/// Returns the files of the environment that are not ignored by git.
+/// Returns the files of the environment that git does not ignore.
 fn committed(lab: &Lab) -> Vec<String> {
     let folder = lab.path("environments/lab");
     let names = folder.read_dir_utf8().unwrap();
@@ -142,10 +142,10 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
     let mut first = Running::start(&lab, "deploy lab");
     first.wait_for("waiting for the gate");
     for arguments in [
-        &["deploy", "lab"][..],
-        &["apply", "lab"],
-        &["cluster", "backup", "lab"],
-        &["cluster", "reset", "lab", "--confirm", "lab"],
+        "deploy lab",
+        "apply lab",
+        "cluster backup lab",
+        "cluster reset lab --confirm lab",
     ] {
         let run = other.run(arguments).exits_with(8);
         assert!(
@@ -201,7 +201,7 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
     let run = other.run("deploy lab").success();
     assert_eq!(run.stdout, "lab: nothing to do\n");
 
-    // And back: the next change is the other operator's.
+    // The next change is deployed by the other operator.
     for checkout in [&lab, &other] {
         checkout.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
     }
@@ -215,7 +215,7 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
 
 // case 1.6b
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deploy_that_pushes_longer_finds_out_before_mkectl() {
+async fn a_slower_concurrent_deploy_is_refused_before_mkectl_runs() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let other = second_checkout(&lab).await;
     let mut slow = Running::start(&other, "deploy lab --max-rate 400KB");
@@ -245,7 +245,7 @@ async fn a_plan_that_is_outdated_after_the_push_does_not_reach_mkectl() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_deploy_is_explained_and_taken_over() {
+async fn a_killed_deploy_is_reported_and_taken_over() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let other = second_checkout(&lab).await;
     lab.run("push lab").success();
@@ -261,7 +261,7 @@ async fn a_killed_deploy_is_explained_and_taken_over() {
         let run = other.run("apply lab --take-over").success();
         run.reports("  set aside a deploy of");
         run.does_not_report("refused");
-        // Now the checkout of the killed deploy lacks the receipt.
+        // The checkout of the killed deploy lacks the receipt of the take-over.
         let run = lab.run("deploy lab").exits_with(8);
         run.reports("run `git pull`");
         pull(&other.sandbox, &lab.sandbox);
@@ -285,7 +285,7 @@ async fn a_registry_that_refuses_the_shared_state_costs_a_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_shared_state_is_of_no_release_and_stays() {
+async fn the_shared_state_is_not_an_artifact_of_a_release() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
     assert!(
@@ -294,29 +294,28 @@ async fn the_shared_state_is_of_no_release_and_stays() {
             .contains(&"mke/airlock/state".to_owned())
     );
     for arguments in [
-        &["prune", "lab", "--also-found"][..],
-        &["snapshot", "lab"],
-        &["verify", "lab"],
-        &["inspect", "v4.1.5"],
+        "prune lab --also-found",
+        "snapshot lab",
+        "verify lab",
+        "inspect v4.1.5",
     ] {
         let run = lab.run(arguments).success();
         run.does_not_mention("airlock/state");
     }
-    let url = format!(
-        "http://{}/v2/mke/airlock/state/manifests/lab",
-        lab.registry.address
-    );
-    let manifest: serde_json::Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+    let repository = "mke/airlock/state";
+    let manifest = lab
+        .registry
+        .get_json(&format!("{repository}/manifests/lab"))
+        .await;
     assert_eq!(
         manifest["artifactType"],
         "application/vnd.airlock.state.v1+json"
     );
     let digest = manifest["config"]["digest"].as_str().unwrap();
-    let url = format!(
-        "http://{}/v2/mke/airlock/state/blobs/{digest}",
-        lab.registry.address
-    );
-    let state: serde_json::Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+    let state = lab
+        .registry
+        .get_json(&format!("{repository}/blobs/{digest}"))
+        .await;
     assert_eq!(
         (&state["phase"], &state["release"]),
         (&"ended".into(), &"v4.1.5".into())

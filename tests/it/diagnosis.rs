@@ -9,7 +9,7 @@ use support::{Lab, TestRegistry};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
-/// What some lines of standard error or a trace may not contain.
+/// Checks that a text has the password in no encoding.
 fn assert_no_secret(text: &str) {
     let pair = BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}"));
     for secret in [PASSWORD, &pair, &BASE64_STANDARD.encode(PASSWORD)] {
@@ -18,7 +18,7 @@ fn assert_no_secret(text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_request_and_program_is_logged_and_no_secret() {
+async fn each_request_and_program_is_logged_without_secrets() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.registry = TestRegistry::embedded().await;
     lab.write_environment("");
@@ -45,7 +45,7 @@ async fn each_request_and_program_is_logged_and_no_secret() {
     ]);
     line(&["program started", "mkectl apply"]);
     line(&["program ended", "exited with code 0"]);
-    // One `-v` is about requests, not about headers.
+    // One `-v` logs requests without headers.
     run.does_not_report("TRACE");
 
     let trace = lab.read("run.jsonl");
@@ -66,7 +66,7 @@ async fn each_request_and_program_is_logged_and_no_secret() {
         trace.contains("docker-distribution-api-version"),
         "headers are traced"
     );
-    // Nothing else is logged without being asked.
+    // Without these options nothing is logged.
     let quiet = lab.run("push lab").success();
     quiet.does_not_report("DEBUG");
 }
@@ -98,7 +98,7 @@ async fn a_repeated_request_has_the_number_of_its_attempt() {
         );
     }
     run.does_not_report(support::faulty::PASSWORD);
-    // Machines read the results without the log.
+    // Standard output has only JSON.
     let run = lab.run("push lab -vv --format json").success();
     run.reports("request method=");
     for line in run.stdout.lines() {
@@ -107,7 +107,7 @@ async fn a_repeated_request_has_the_number_of_its_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_logged_is_an_error_and_no_file_is_lost() {
+async fn an_invalid_trace_file_or_log_level_is_an_error_and_no_file_is_overwritten() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     for file in [
         "environments/lab/environment.yaml",
@@ -120,7 +120,7 @@ async fn what_cannot_be_logged_is_an_error_and_no_file_is_lost() {
     lab.write("trace", "something else\n");
     let run = lab.run("list --trace trace");
     run.reports("`trace` exists and is not a trace");
-    // A trace replaces an earlier one, and what a run that was stopped at its start left.
+    // A trace replaces an earlier trace, and an empty file of a run that stopped at its start.
     lab.write("again", "");
     for _ in 0..2 {
         lab.run("push lab --trace again").success();

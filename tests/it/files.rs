@@ -1,5 +1,5 @@
-//! Files that are read: every path that leads to a pipe, a folder or a device is refused by name,
-//! and none is waited for.
+//! Reading of files: a path to a pipe, a folder or a device is refused with its name, and no
+//! command waits for a pipe.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 
 const DEMO: &str = "environments/demo/environment.yaml";
 
-/// How long a command may take that has nothing to wait for. A machine under load is slow.
+/// The longest time that a command may take. A busy machine is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Makes a named pipe, instead of the file at `path`.
+/// Replaces the file at `path` by a named pipe.
 pub(crate) fn pipe(path: &Utf8Path) {
     let _ = std::fs::remove_file(path);
     rustix::fs::mknodat(
@@ -27,7 +27,7 @@ pub(crate) fn pipe(path: &Utf8Path) {
     .unwrap();
 }
 
-/// Runs a command that must not wait for a pipe.
+/// Runs a command, and panics if it waits for a pipe.
 #[must_use]
 fn run(sandbox: &Sandbox, arguments: impl Arguments) -> Run {
     let mut child = sandbox
@@ -49,7 +49,7 @@ fn run(sandbox: &Sandbox, arguments: impl Arguments) -> Run {
 }
 
 #[test]
-fn a_folder_that_is_a_link_to_nothing_is_named_by_every_command() {
+fn a_folder_that_is_a_dangling_link_is_named_by_every_command() {
     for place in ["bundles", "bundles/store", "environments"] {
         let sandbox = Sandbox::shipped(AIRLOCK);
         let path = sandbox.path(place);
@@ -68,30 +68,20 @@ fn a_folder_that_is_a_link_to_nothing_is_named_by_every_command() {
 
 // case 7.10
 #[test]
-fn a_pipe_in_the_place_of_a_file_is_named_and_not_waited_for() {
-    let cases: [(&str, &[&str]); 11] = [
-        (DEMO, &["check", "demo"]),
-        ("environments/base.yaml", &["check", "piped"]),
-        ("environments/piped/hosts.csv", &["show", "rows"]),
-        ("environments/piped/ca.pem", &["check", "trusted"]),
-        ("environments/demo/receipt.yaml", &["plan", "demo"]),
-        (
-            "environments/demo/mke4.yaml",
-            &["render", "demo", "--check"],
-        ),
-        (
-            "bundles/v4.1.5-demo-amd64.lock.yaml",
-            &["inspect", "v4.1.5-demo"],
-        ),
-        ("saved.plan", &["deploy", "demo", "--plan", "saved.plan"]),
-        ("prune.plan", &["prune", "demo", "--plan", "prune.plan"]),
-        ("snapshot", &["plan", "demo", "--snapshot", "snapshot"]),
-        (
-            "bundle.tar.gz",
-            &["lock", "v4.1.5", "--bundle", "bundle.tar.gz"],
-        ),
-    ];
-    for (path, arguments) in cases {
+fn a_pipe_instead_of_a_file_is_refused_without_waiting() {
+    for (path, arguments) in [
+        (DEMO, "check demo"),
+        ("environments/base.yaml", "check piped"),
+        ("environments/piped/hosts.csv", "show rows"),
+        ("environments/piped/ca.pem", "check trusted"),
+        ("environments/demo/receipt.yaml", "plan demo"),
+        ("environments/demo/mke4.yaml", "render demo --check"),
+        ("bundles/v4.1.5-demo-amd64.lock.yaml", "inspect v4.1.5-demo"),
+        ("saved.plan", "deploy demo --plan saved.plan"),
+        ("prune.plan", "prune demo --plan prune.plan"),
+        ("snapshot", "plan demo --snapshot snapshot"),
+        ("bundle.tar.gz", "lock v4.1.5 --bundle bundle.tar.gz"),
+    ] {
         let sandbox = Sandbox::shipped(AIRLOCK);
         sandbox.write(
             "environments/piped/environment.yaml",
@@ -120,7 +110,7 @@ fn a_pipe_in_the_place_of_a_file_is_named_and_not_waited_for() {
 
 // case 7.10
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pipe_in_the_place_of_a_secret_is_named_and_not_waited_for() {
+async fn a_pipe_instead_of_a_secret_is_refused_without_waiting() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.edit_environment(
         "  tracking:",
@@ -142,31 +132,28 @@ async fn a_pipe_in_the_place_of_a_secret_is_named_and_not_waited_for() {
 }
 
 #[test]
-fn a_file_that_the_command_line_names_and_that_is_missing_has_one_code() {
+fn a_missing_file_of_the_command_line_has_exit_code_3() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     sandbox.run("fetch demo").success();
-    let lock = ["lock", "v4.1.5-demo", "--bundle"];
-    let bundle = "bundles/mke_bundle_v4.1.5-demo_amd64.tar.gz";
-    let from = ["lock", "v4.1.5", "--from", "registry.example.com/mke"];
     let out = sandbox.home().join("out");
-    let pack = ["pack", "demo", "--out", out.as_str()];
+    let pack = |option: &str| format!("pack demo --out {out} {option} absent");
     for arguments in [
-        &["deploy", "demo", "--plan", "absent"][..],
-        &["prune", "demo", "--plan", "absent"],
-        &["plan", "demo", "--snapshot", "absent"],
-        &["plan", "demo", "--trace", "absent/trace"],
-        &["plan", "demo", "--out", "absent/plan"],
-        &[&lock[..], &["absent"]].concat(),
-        &[&lock[..], &[bundle, "--checksum", "absent"]].concat(),
-        &[&from[..], &["--images", "absent"]].concat(),
-        &["learn", "v4.1.5", "--bundle", "absent"],
-        &["learn", "v4.1.5", "--mkectl", "absent"],
-        &["fetch", "v4.1.5-demo", "--check", "--bundle", "absent"],
-        &[&pack[..], &["--have", "absent"]].concat(),
-        &[&pack[..], &["--sign", "absent"]].concat(),
-        &[&pack[..], &["--program", "absent"]].concat(),
-        &["unpack", "absent"],
-        &["inspect", "./absent"],
+        "deploy demo --plan absent",
+        "prune demo --plan absent",
+        "plan demo --snapshot absent",
+        "plan demo --trace absent/trace",
+        "plan demo --out absent/plan",
+        "lock v4.1.5-demo --bundle absent",
+        "lock v4.1.5-demo --bundle bundles/mke_bundle_v4.1.5-demo_amd64.tar.gz --checksum absent",
+        "lock v4.1.5 --from registry.example.com/mke --images absent",
+        "learn v4.1.5 --bundle absent",
+        "learn v4.1.5 --mkectl absent",
+        "fetch v4.1.5-demo --check --bundle absent",
+        &pack("--have"),
+        &pack("--sign"),
+        &pack("--program"),
+        "unpack absent",
+        "inspect ./absent",
     ] {
         run(&sandbox, arguments).exits_with(3).reports("absent");
     }

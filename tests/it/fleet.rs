@@ -1,5 +1,5 @@
-//! The CI of a team with many environments: runners that share nothing but a repository and the
-//! registries, and that are killed.
+//! The CI of a team with many environments. The runners share only a repository and the registries,
+//! and some of them are killed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Read as _;
@@ -20,8 +20,7 @@ const RUNNERS: usize = 8;
 const KILLS: usize = 10;
 const LOSSES: usize = 3;
 
-/// A repository without a work tree, registries, and clusters that record whether two of mkectl's
-/// runs overlap.
+/// A bare repository, registries, and clusters on which two concurrent runs of mkectl fail.
 struct Team {
     lab: Lab,
     registries: Vec<TestRegistry>,
@@ -32,23 +31,23 @@ support::used_as!(Team, lab: Lab);
 
 #[derive(Default)]
 struct Jobs {
-    /// Environments to be deployed, once for each push to the repository.
+    /// The environments to deploy, once for each push to the repository.
     queue: VecDeque<String>,
-    /// How many deploys of an environment run now.
+    /// The number of running deploys of each environment.
     running: BTreeMap<String, usize>,
-    /// Environments whose last deploy was killed.
+    /// The environments whose last deploy was killed.
     interrupted: BTreeSet<String>,
-    /// After how long the next deploys are killed.
+    /// The times after which the next deploys are killed.
     kills: Vec<Duration>,
     killed: usize,
-    /// How many of the next runners are lost between the deploy and the push of its receipt.
+    /// The number of runners that will be lost between a deploy and the push of its receipt.
     losses: usize,
-    /// Environments whose last receipt was lost that way.
+    /// The environments whose last receipt was lost that way.
     lost: BTreeSet<String>,
-    /// How many deploys were refused because of another one.
+    /// The number of deploys that were refused because of a concurrent one.
     refused: usize,
     rebuilt: usize,
-    /// What no job may come to; the others stop then.
+    /// An unexpected result of a job. It stops all runners.
     fault: Option<String>,
 }
 
@@ -66,8 +65,8 @@ impl Team {
             registries.push(TestRegistry::embedded().await);
         }
         let sandbox = &mut lab.sandbox;
-        // Fails if a mkectl runs for the same cluster already. `flock` becomes mkectl, so that the
-        // lock ends with it.
+        // This mkectl fails if another one is running for the same cluster. `flock` replaces itself
+        // by mkectl, so the lock is released when mkectl ends.
         sandbox.install_script(
             "mkectl",
             format!(
@@ -110,10 +109,11 @@ impl Team {
         self.path("../origin.git")
     }
 
-    /// Returns a new clone, with the store of the runner's cache.
+    /// Makes a new clone, with the store from the runner's cache.
     fn clone_into(&self, folder: &Utf8Path) {
         let _ = std::fs::remove_dir_all(folder);
-        // As over a network: a clone of a path copies files that others change meanwhile.
+        // Cloning a path would copy files while other runners change them, so the clone uses the
+        // protocol of a network.
         let origin = format!("file://{}", self.origin());
         let root = self.path("");
         git(&root, &["clone", "--quiet", &origin, folder.as_str()]);
@@ -138,7 +138,7 @@ impl Team {
         command
     }
 
-    /// Takes jobs until none is left and none runs.
+    /// Takes jobs until the queue is empty and no job is running.
     fn work(&self, runner: usize) {
         loop {
             let next = {
@@ -164,8 +164,8 @@ impl Team {
         }
     }
 
-    /// What a job does: clone, deploy, and push the receipt. One that was killed, refused or lost
-    /// is queued again.
+    /// Clones the repository, deploys, and pushes the receipt. A job that was killed, refused or
+    /// lost is queued again.
     fn job(&self, runner: usize, environment: &str) {
         let folder = self.path(&format!("../runner-{runner}"));
         let (take_over, is_lost, kill) = {
@@ -173,10 +173,10 @@ impl Team {
             let running = jobs.running.entry(environment.to_owned()).or_default();
             let is_alone = *running == 0;
             *running += 1;
-            // What operators do who know that no other job of the environment runs.
+            // An operator takes over only if no other job of the environment is running.
             let take_over = is_alone && jobs.interrupted.remove(environment);
             let is_lost = is_alone && jobs.lost.remove(environment);
-            // A repair is never killed, so that each environment is finished.
+            // A repair is never killed, so every environment is deployed in the end.
             let kill = (!take_over && !is_lost).then(|| jobs.kills.pop());
             (take_over, is_lost, kill.flatten())
         };
@@ -193,7 +193,7 @@ impl Team {
         }
     }
 
-    /// Deploys and pushes the receipt; returns whether both are done.
+    /// Deploys and pushes the receipt. Returns whether both succeeded.
     fn deploy(
         &self,
         folder: &Utf8Path,
@@ -213,7 +213,7 @@ impl Team {
                 false
             }
             Ended::With(code, stderr) => {
-                // It was faster; a later one is not.
+                // The deploy ended before its kill, so a later deploy is killed sooner.
                 jobs.kills.extend(kill.map(|after| after / 2));
                 match code {
                     0 if has_receipt(folder, environment) && jobs.losses > 0 => {
@@ -238,6 +238,7 @@ impl Team {
         }
     }
 
+    /// Rebuilds a lost receipt and pushes it. Returns whether both succeeded.
     fn rebuild(&self, folder: &Utf8Path, environment: &str) -> bool {
         let arguments = ["receipt", "rebuild", environment, "--confirm", environment];
         let child = self.command(folder, environment, &arguments).spawn();
@@ -260,7 +261,7 @@ fn name(index: usize) -> String {
     format!("site-{index:02}")
 }
 
-/// Waits for a command, at most for a time after which its process group is killed.
+/// Waits for a command, and kills its process group after the time `kill`.
 fn wait(mut child: std::process::Child, kill: Option<Duration>) -> Ended {
     let mut stderr = child.stderr.take().unwrap();
     let reading = std::thread::spawn(move || {
@@ -292,7 +293,7 @@ fn has_receipt(folder: &Utf8Path, environment: &str) -> bool {
     !git(folder, &["status", "--porcelain", &path]).is_empty()
 }
 
-/// Commits what a deploy left, and pushes it, as the example of a pipeline does.
+/// Commits and pushes the files that a deploy left, as the example of a pipeline does.
 fn push_receipt(folder: &Utf8Path, environment: &str) -> bool {
     let path = format!("environments/{environment}");
     if !has_receipt(folder, environment) {
@@ -349,12 +350,11 @@ async fn forty_environments_are_deployed_once_each_by_runners_that_are_killed() 
     let team = Team::new().await;
     {
         let mut jobs = team.state.lock().unwrap();
-        // Each twice, one after the other, so that two runners have the same environment at the
-        // same time.
+        // Each environment is queued twice in a row, so two runners deploy it concurrently.
         jobs.queue = (0..ENVIRONMENTS)
             .flat_map(|index| [name(index), name(index)])
             .collect();
-        // From the start of the program to the end of mkectl.
+        // These times reach from the start of the program to the end of mkectl.
         jobs.kills = (0..KILLS)
             .map(|index| Duration::from_millis(50 + 250 * index as u64))
             .collect();

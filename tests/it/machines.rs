@@ -1,11 +1,11 @@
-//! Machines that lack what others have: CA certificates, threads, proxies that work.
+//! Machines without CA certificates, other programs, a network or a valid proxy setting.
 
 use support::{Sandbox, Text as _};
 
 use crate::AIRLOCK;
 
-/// Runs the demo in a root that holds the program, its libraries and a workspace, and nothing else:
-/// no CA certificates, no shell, no users.
+/// Runs the demo in a root folder with only the program, its libraries and a workspace. The root
+/// has no CA certificates, no shell and no users.
 const IN_A_BARE_ROOT: &str = r#"
 root=$1 program=$2 workspace=$3
 mkdir -p "$root/bin" "$root/tmp" "$root/proc" "$root/dev" "$root/work"
@@ -28,12 +28,12 @@ exec env -i HOME=/tmp PATH=/bin NO_COLOR=1 unshare --root="$root" --wd=/work /bi
     without_namespaces,
     ignore = "namespaces cannot be made, or a program for them is missing"
 )]
-fn the_demo_runs_where_there_is_nothing_but_the_program() {
+fn the_demo_runs_on_a_machine_with_only_the_program() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     let root = tempfile::tempdir().unwrap();
     #[expect(
         clippy::disallowed_methods,
-        reason = "the machine of this test is made by programs"
+        reason = "programs set up the machine of this test"
     )]
     let output = std::process::Command::new("unshare")
         .args(["--mount", "--pid", "--fork", "--net", "sh", "-euc"])
@@ -42,8 +42,8 @@ fn the_demo_runs_where_there_is_nothing_but_the_program() {
         .arg(sandbox.path(""))
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
     assert!(
         root.path()
             .join("work/environments/demo/receipt.yaml")
@@ -52,8 +52,8 @@ fn the_demo_runs_where_there_is_nothing_but_the_program() {
     assert!(!root.path().join("etc").exists());
 }
 
-/// Unpacks the medium in an empty folder and deploys from it, without network, home folder and
-/// variables.
+/// Unpacks a medium in an empty folder and deploys from it, without a network, a home folder and
+/// variables of the user.
 const INSIDE: &str = r#"
 ip link set lo up
 exec env -i HOME=/nonexistent PATH=/usr/bin:/bin NO_COLOR=1 AIRLOCK_OFFLINE=1 sh -euc '
@@ -70,7 +70,7 @@ exec env -i HOME=/nonexistent PATH=/usr/bin:/bin NO_COLOR=1 AIRLOCK_OFFLINE=1 sh
     without_namespaces,
     ignore = "namespaces cannot be made, or a program for them is missing"
 )]
-fn a_medium_is_all_that_a_deploy_without_network_needs() {
+fn a_deploy_without_network_needs_only_the_medium() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     sandbox.init_git();
     sandbox.commit("Start");
@@ -78,7 +78,7 @@ fn a_medium_is_all_that_a_deploy_without_network_needs() {
     let shell = |program: &str, arguments: &[&str], folder: &camino::Utf8Path| {
         #[expect(
             clippy::disallowed_methods,
-            reason = "the machine of this test is made by programs"
+            reason = "programs set up the machine of this test"
         )]
         let output = std::process::Command::new(program)
             .args(arguments)
@@ -136,8 +136,7 @@ fn a_malformed_proxy_is_named_and_nothing_is_sent() {
     let url = "https://bundles.example.com/mke_bundle_v4.1.5_amd64.tar.gz";
     let run = sandbox.run(&["lock", "v4.1.5", "--url", url]);
     assert_ne!(run.code, Some(0));
-    let said = "the variable HTTPS_PROXY contains a backslash: write it as %5C";
-    run.reports(said);
+    run.reports("the variable HTTPS_PROXY contains a backslash: write it as %5C");
     run.reports("NO_PROXY");
     run.does_not_mention("hunter2");
 }

@@ -1,13 +1,14 @@
-//! The integration tests, one program. Each group of the help is a folder: it has a file for each
-//! command, and files for what several of its commands share, such as `faults` for pushes that
-//! fail. Beside the folders are tests of all commands: `terminal` for the width of what is shown,
-//! `concurrency` for several commands on one environment, `fleet` for many of both, `referees` for
-//! programs of other authors that pull what was pushed, and `tidy` for the rules of the repository.
+//! The integration tests, as one program. Each group of the help is a folder. It has a file for
+//! each command, and files about a subject of several commands, such as `faults` for pushes that
+//! fail. The files outside of the folders are about all commands: `terminal` for the width of
+//! output, `concurrency` for several commands on one environment, `fleet` for many commands and
+//! environments, `referees` for programs of other authors that pull pushed artifacts, and `tidy`
+//! for the rules of the repository.
 //!
-//! Tests that need other programs are shown as ignored, with the reason, where those are missing;
-//! `build.rs` looks. Under `CI` they run and fail instead.
+//! If a program that a test needs is missing, the test is ignored with the reason; `build.rs`
+//! detects the programs. Under `CI` the test runs and fails instead.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a failed `unwrap` fails the test")]
 
 mod inspect {
     mod list;
@@ -46,16 +47,16 @@ mod prepare {
 mod deploy {
     pub(super) mod deploy;
     mod approval;
-    mod signed;
+    mod saved_plan;
     mod push;
-    mod carry;
+    mod transfer;
     mod partial;
     mod faults;
     mod interrupted;
     mod resume;
     mod refused;
     mod apply;
-    pub(super) mod operation;
+    pub(super) mod mkectl;
     pub(super) mod upgrade;
     mod migrate;
 }

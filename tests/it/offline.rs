@@ -1,5 +1,4 @@
-//! Tests of runs on machines without internet: promise 9, and what a forgotten or copied file
-//! means.
+//! Runs on machines without internet: promise 9, and errors about missing or copied files.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +9,8 @@ use support::{Lab, Sandbox, Server};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
-/// Has every request that does not go to this machine come to `proxy`.
-fn through(sandbox: &mut Sandbox, proxy: &Server) {
+/// Sets the proxy variables, so every request to other machines goes to `proxy`.
+fn use_proxy(sandbox: &mut Sandbox, proxy: &Server) {
     for name in [
         "HTTP_PROXY",
         "HTTPS_PROXY",
@@ -36,7 +35,7 @@ async fn proxy() -> Server {
 async fn an_offline_run_makes_no_request_beyond_the_registry() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let proxy = proxy().await;
-    through(&mut lab.sandbox, &proxy);
+    use_proxy(&mut lab.sandbox, &proxy);
     let bundle = lab.path(&format!("bundles/{FILE}"));
     let bytes = std::fs::read(&bundle).unwrap();
     let elsewhere = lab.path("elsewhere.tar.gz");
@@ -100,7 +99,7 @@ async fn an_offline_run_makes_no_request_beyond_the_registry() {
             }
         }
     }
-    // The proxy would have seen a request.
+    // Without `AIRLOCK_OFFLINE` the same command sends requests to the proxy.
     lab.variable("AIRLOCK_OFFLINE", "0");
     std::fs::remove_file(&bundle).unwrap();
     bundles::forget_store(&lab.sandbox);
@@ -110,7 +109,7 @@ async fn an_offline_run_makes_no_request_beyond_the_registry() {
 
 // case 7.2
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forgotten_bundle_is_named_with_the_place_to_copy_it_to() {
+async fn a_missing_bundle_is_named_with_the_path_to_copy_it_to() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     bundles::forget_store(&lab.sandbox);
     lab.remove(&format!("bundles/{FILE}"));
@@ -122,7 +121,7 @@ async fn a_forgotten_bundle_is_named_with_the_place_to_copy_it_to() {
     hint: copy the file to bundles/mke_bundle_v4.1.5_amd64.tar.gz
     ");
     assert!(lab.repositories().await.is_empty());
-    // Without the flag: a name that does not resolve, and a port that refuses.
+    // Without `--offline`: a host name that does not resolve, and a port that refuses connections.
     for url in ["http://nowhere.invalid/b", "http://127.0.0.1:9/b"] {
         let mut lock = bundles::lock_of(&lab.sandbox);
         lock.bundle.url = url.to_owned();
@@ -137,12 +136,12 @@ async fn a_forgotten_bundle_is_named_with_the_place_to_copy_it_to() {
 
 // case 7.2b
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
+async fn fetch_check_verifies_a_copied_bundle_even_if_other_files_are_missing() {
     let mut sandbox = Sandbox::new(AIRLOCK);
     let proxy = proxy().await;
-    through(&mut sandbox, &proxy);
+    use_proxy(&mut sandbox, &proxy);
     bundles::make_locked(&sandbox, &bundles::tiny());
-    // A filled store changes nothing: the file is read.
+    // The file is read even if the store is filled.
     for fills_store in [false, true] {
         if fills_store {
             let file = format!("bundles/{FILE}");
@@ -163,7 +162,7 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
     let middle = flipped.len() / 2;
     flipped[middle] ^= 1;
     std::fs::write(&bundle, &flipped).unwrap();
-    // It may be the only copy of its operator.
+    // The file may be the operator's only copy, so the hint does not suggest to delete it.
     let assert_kept = |run: support::Run| {
         let run = run.exits_with(4);
         run.does_not_report("delete");
@@ -172,7 +171,7 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
     assert_kept(sandbox.run("fetch v4.1.5 --check"));
     std::fs::write(&bundle, &whole[1..]).unwrap();
     assert_kept(sandbox.run("fetch v4.1.5 --check"));
-    // Without the bundle the store is read, if something was brought there.
+    // Without the bundle, the store is read if it has content.
     std::fs::remove_file(&bundle).unwrap();
     let run = sandbox.run("fetch v4.1.5 --check").success();
     run.prints("the store has everything");
@@ -185,7 +184,7 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
     std::fs::write(&blob, vec![b'x'; size]).unwrap();
     let run = sandbox.run("fetch v4.1.5 --check");
     run.reports("corrupt");
-    // A disk that was not copied yet.
+    // Without bundle and store, the bundle has to be copied from a disk.
     bundles::forget_store(&sandbox);
     let run = sandbox.run("fetch v4.1.5 --check").exits_with(1);
     run.reports(&format!("copy the file to bundles/{FILE}"));
@@ -195,13 +194,13 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
         .run("fetch v4.1.5 --check --bundle disk.tar.gz")
         .success();
     std::fs::write(sandbox.path("wrong.tar.gz"), &flipped).unwrap();
-    let wrong = ["fetch", "v4.1.5", "--check", "--bundle", "wrong.tar.gz"];
-    assert_kept(sandbox.run(&wrong));
-    // A download of mkectl that differs is found.
+    assert_kept(sandbox.run("fetch v4.1.5 --check --bundle wrong.tar.gz"));
+    // A download of mkectl that differs from the lock is reported.
     let folder = "bundles/mkectl/v4.1.5/linux-x86_64/mkectl.tar.gz";
     sandbox.write(folder, "not mkectl");
-    let arguments = ["fetch", "v4.1.5", "--check", "--bundle", "disk.tar.gz"];
-    sandbox.run(&arguments).exits_with(6);
+    sandbox
+        .run("fetch v4.1.5 --check --bundle disk.tar.gz")
+        .exits_with(6);
     assert_eq!(proxy.asked().len(), 0);
 }
 
@@ -210,7 +209,7 @@ async fn a_copied_bundle_is_verified_whatever_else_is_missing() {
 async fn fetch_does_not_fail_over_mkectl_when_one_of_the_release_is_on_path() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let proxy = proxy().await;
-    through(&mut lab.sandbox, &proxy);
+    use_proxy(&mut lab.sandbox, &proxy);
     let run = lab.run("fetch lab").success();
     run.reports("mkectl is of this release and is used");
     let run = lab.run("fetch lab --offline").success();
@@ -285,14 +284,14 @@ fn advice(run: &support::Run) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn inside_no_hint_needs_internet_or_cargo() {
+async fn on_a_machine_without_internet_no_hint_needs_internet_or_cargo() {
     let mut lab = Lab::without_mkectl(AIRLOCK).await;
     lab.as_of_medium();
     lab.variable("AIRLOCK_OFFLINE", "1");
     let bundle = lab.path(&format!("bundles/{FILE}"));
     let assert_inside = |arguments: &[&str], expected: &str| {
         let run = lab.run(arguments);
-        // The hint for a missing lock serves both sides.
+        // The hint for a missing lock names the commands with and without internet.
         let advice = advice(&run).replace("with internet: ", "");
         assert!(advice.contains(expected), "{advice}\n{}", run.whole());
         for word in ["internet", "download", "cargo", "fetch"] {

@@ -1,5 +1,5 @@
-//! What leaves the program: no secret in any encoding, nothing that a terminal obeys, no file that
-//! others may write, and no program that a workspace's git configuration names.
+//! Output and files have no secret in any encoding and no control characters. Other users cannot
+//! write the files, and no program of a workspace's git configuration is run.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -18,10 +18,11 @@ use support::{Lab, Text as _, lab};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
-/// What a terminal obeys or hides: OSC, CSI, BEL, CR, C1, NUL, bidirectional controls.
+/// Characters that a terminal interprets or hides: OSC, CSI, BEL, CR, C1 and bidirectional
+/// controls.
 const HIDDEN: &str = "\u{1b}]0;title\u{7}\u{1b}[2J\r\u{9b}31m\u{202e}\u{2066}\u{200b}end";
 
-/// A password with characters that every encoding treats in its own way.
+/// A password with characters that each encoding writes differently.
 const PASSWORD: &str = "pl@nted \"pass/word\"+<7f3a>&é%41\\n";
 
 /// Returns the forms in which a secret is printed.
@@ -77,7 +78,8 @@ fn forms(user: &str, secret: &str) -> Vec<String> {
     forms
 }
 
-/// Checks that no output and no file of the workspace has a form of the secret or something hidden.
+/// Checks that no output and no file of the workspace has a form of the secret or a hidden
+/// character.
 #[track_caller]
 fn check(lab: &Lab, run: &support::Run, forms: &[String]) {
     let mut texts = vec![("output".to_owned(), run.whole())];
@@ -98,13 +100,13 @@ fn check(lab: &Lab, run: &support::Run, forms: &[String]) {
         };
         assert!(
             !text.contains(is_hidden),
-            "{name} has something hidden: {text:?}"
+            "{name} has a hidden character: {text:?}"
         );
     }
 }
 
-/// Starts a registry whose answers repeat what it was sent, in every form. It demands a token where
-/// `bearer`.
+/// Starts a registry whose responses repeat the credentials and `text`. With `bearer`, it requires
+/// a token.
 async fn reflecting(bearer: bool, text: String) -> Server {
     Server::start(move |asked: &Asked| -> Response {
         let authorization = asked.header("authorization").to_owned();
@@ -112,7 +114,7 @@ async fn reflecting(bearer: bool, text: String) -> Server {
             let token = serde_json::json!({ "token": "t0ken~of~the~server~8c21" });
             return axum::Json(token).into_response();
         }
-        // Reading is free, so the first request with credentials is a write.
+        // Reads need no credentials, so the first request with credentials is a write.
         let reads = ["GET", "HEAD"].contains(&asked.method.as_str()) && asked.path != "/v2/";
         if authorization.is_empty() && reads {
             return StatusCode::NOT_FOUND.into_response();
@@ -141,7 +143,7 @@ async fn reflecting(bearer: bool, text: String) -> Server {
 
 // case 2.1
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_repeats_what_it_was_sent_leaks_nothing() {
+async fn credentials_that_a_registry_repeats_are_masked() {
     for bearer in [false, true] {
         let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
         lab.variable("LAB_REGISTRY_PASSWORD", PASSWORD);
@@ -149,9 +151,9 @@ async fn a_registry_that_repeats_what_it_was_sent_leaks_nothing() {
         if bearer {
             forms.push("t0ken~of~the~server~8c21".to_owned());
         }
-        // Messages are shortened, so several servers repeat a part each.
-        for said in forms.chunks(4) {
-            let server = reflecting(bearer, format!("{} {HIDDEN}", said.join(" "))).await;
+        // Airlock shortens messages, so each server repeats only some of the forms.
+        for part in forms.chunks(4) {
+            let server = reflecting(bearer, format!("{} {HIDDEN}", part.join(" "))).await;
             lab.edit_environment(&lab.registry.address.clone(), &server.address);
             for format in ["human", "json"] {
                 let run = lab.run(&["push", "lab", "--format", format]);
@@ -166,7 +168,7 @@ async fn a_registry_that_repeats_what_it_was_sent_leaks_nothing() {
 
 // cases 2.2 and 2.3
 #[tokio::test(flavor = "multi_thread")]
-async fn what_mkectl_prints_is_masked_and_escaped_in_output_log_and_receipt() {
+async fn the_output_of_mkectl_is_masked_and_escaped_in_output_log_and_receipt() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let referred = "0idc-cl!ent \"secret\"/91c4";
     lab.variable("LAB_REGISTRY_PASSWORD", PASSWORD)
@@ -211,7 +213,7 @@ async fn what_mkectl_prints_is_masked_and_escaped_in_output_log_and_receipt() {
 
 // case 2.3b
 #[test]
-fn names_values_and_arguments_cannot_steer_the_terminal() {
+fn control_characters_in_names_values_and_arguments_are_escaped() {
     let sandbox = support::Sandbox::shipped(AIRLOCK);
     let name = format!("x{HIDDEN}").replace(['\r', '\0'], "");
     sandbox.write(
@@ -255,7 +257,7 @@ fn names_values_and_arguments_cannot_steer_the_terminal() {
 
 // case 2.4
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_may_end_in_a_line_end_and_has_one_line() {
+async fn a_password_is_one_line_and_its_line_end_is_removed() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     for (value, rule) in [
         (&b"one\ntwo"[..], "has several lines"),
@@ -268,10 +270,13 @@ async fn a_password_may_end_in_a_line_end_and_has_one_line() {
             .env("LAB_REGISTRY_PASSWORD", OsStr::from_bytes(value))
             .output()
             .unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
         assert_ne!(output.status.code(), Some(0));
         let rule = format!("the variable LAB_REGISTRY_PASSWORD {rule}");
-        assert!(said.contains(&rule) && !said.contains("two"), "{said}");
+        assert!(
+            stderr.contains(&rule) && !stderr.contains("two"),
+            "{stderr}"
+        );
     }
     for end in ["\n", "\r\n"] {
         lab.variable("LAB_REGISTRY_PASSWORD", &format!("{}{end}", lab::PASSWORD));
@@ -282,7 +287,7 @@ async fn a_password_may_end_in_a_line_end_and_has_one_line() {
 
 // case 2.5
 #[tokio::test(flavor = "multi_thread")]
-async fn others_cannot_write_the_files_of_a_run_whatever_the_umask() {
+async fn other_users_cannot_write_the_files_of_a_run_with_any_umask() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let bundle = lab.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
     lab.remove("bundles/v4.1.5-amd64.lock.yaml");
@@ -320,7 +325,7 @@ async fn others_cannot_write_the_files_of_a_run_whatever_the_umask() {
 
 // case 2.6
 #[tokio::test(flavor = "multi_thread")]
-async fn programs_that_the_git_configuration_of_a_workspace_names_are_not_run() {
+async fn programs_of_the_git_configuration_of_a_workspace_are_not_run() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.install("/bin/sh", "sh");
     lab.init_git();
@@ -343,12 +348,7 @@ async fn programs_that_the_git_configuration_of_a_workspace_names_are_not_run() 
     lab.write(".gitattributes", "* filter=a\n");
     lab.write(".git/info/attributes", "* filter=a\n");
     lab.edit_environment("role: controller+worker", "role: controller+worker ");
-    for arguments in [
-        &["plan", "lab"][..],
-        &["status", "lab"],
-        &["deploy", "lab"],
-        &["prune", "lab"],
-    ] {
+    for arguments in ["plan lab", "status lab", "deploy lab", "prune lab"] {
         let _ = lab.run(arguments);
         assert!(!mark.exists(), "{arguments:?} ran a program");
     }
@@ -356,14 +356,14 @@ async fn programs_that_the_git_configuration_of_a_workspace_names_are_not_run() 
     receipt.has("clean: false");
 }
 
-/// Puts a mkectl on the PATH that does as `script` says, and otherwise what the usual one does.
+/// Puts a mkectl on PATH that runs `script` first, and then the fake mkectl.
 fn install_script(lab: &Lab, script: &str) {
     let script = format!("#!/bin/sh\n{script}\nexec {FAKE_MKECTL} \"$@\"\n");
     lab.install_script("mkectl", script);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_is_written_literally_is_only_in_the_rendered_file() {
+async fn a_literal_secret_is_only_in_the_rendered_file() {
     let secrets = [
         "supersecretlicense",
         "open-sesame",
@@ -375,7 +375,7 @@ async fn a_secret_that_is_written_literally_is_only_in_the_rendered_file() {
     let config = "environments/lab/mke4.yaml";
     lab.run("render lab").success();
     let without = lab.read(config);
-    let masked = |arguments: &[&str], code: i32| -> String {
+    let masked = |arguments: &str, code: i32| -> String {
         let whole = lab.run(arguments).exits_with(code).whole();
         for secret in secrets {
             assert!(!whole.contains(secret), "{arguments:?}: {whole}");
@@ -387,11 +387,11 @@ async fn a_secret_that_is_written_literally_is_only_in_the_rendered_file() {
         "  license: { token: supersecretlicense }\n  \
          foo: { password: open-sesame, apiToken: t0ken-of-api, hasSecret: true }\n  tracking:",
     );
-    let shown = masked(&["show", "lab"], 0);
+    let shown = masked("show lab", 0);
     shown.has("***");
     shown.has("hasSecret: true");
-    let _ = masked(&["show", "lab", "--format", "json"], 0);
-    let _ = masked(&["check", "lab"], 0);
+    let _ = masked("show lab --format json", 0);
+    let _ = masked("check lab", 0);
 
     let older = without.replace(
         "  tracking:",
@@ -403,13 +403,13 @@ async fn a_secret_that_is_written_literally_is_only_in_the_rendered_file() {
             Some(text) => lab.write(config, &text),
             None => lab.remove(config),
         }
-        let check = masked(&["render", "lab", "--check"], 2);
+        let check = masked("render lab --check", 2);
         check.has("token: ***");
-        let _ = masked(&["diff", "lab"], 0);
-        let _ = masked(&["plan", "lab"], 0);
-        let _ = masked(&["plan", "lab", "--markdown"], 0);
-        let _ = masked(&["plan", "lab", "--format", "json"], 0);
-        let _ = masked(&["plan", "lab", "--out", "plan.yaml"], 0);
+        let _ = masked("diff lab", 0);
+        let _ = masked("plan lab", 0);
+        let _ = masked("plan lab --markdown", 0);
+        let _ = masked("plan lab --format json", 0);
+        let _ = masked("plan lab --out plan.yaml", 0);
         let plan = lab.read("plan.yaml");
         plan.has("token: ***");
         assert!(
@@ -418,13 +418,13 @@ async fn a_secret_that_is_written_literally_is_only_in_the_rendered_file() {
         );
     }
 
-    let _ = masked(&["deploy", "lab", "--plan", "plan.yaml"], 0);
+    let _ = masked("deploy lab --plan plan.yaml", 0);
     let rendered = lab.read(config);
     for secret in &secrets[..3] {
         assert!(rendered.contains(secret), "{rendered}");
     }
     lab.edit_environment("token: supersecretlicense", "token: { $env: LAB_LICENSE }");
-    let deployed = masked(&["deploy", "lab"], 0);
+    let deployed = masked("deploy lab", 0);
     deployed.has("-    token: ***");
     let receipt = lab.read("environments/lab/receipt.yaml");
     assert!(
@@ -432,7 +432,7 @@ async fn a_secret_that_is_written_literally_is_only_in_the_rendered_file() {
         "{receipt}"
     );
 
-    // A line that a problem shows may have a secret beside what is wrong.
+    // A line that a problem quotes may have a secret next to the error.
     lab.edit_environment("{ password:", "{ $file: 7, password:");
-    let _ = masked(&["check", "lab"], 3);
+    let _ = masked("check lab", 3);
 }

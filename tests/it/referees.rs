@@ -1,8 +1,8 @@
-//! Referees: programs of other authors, as nodes and operators run them, pull what was pushed and
+//! Referees: programs of other authors, which nodes and operators use, pull pushed artifacts and
 //! must get the digests of the lock.
 //!
-//! containerd, Docker and Podman unpack the layers too. What they cannot run is not run: the images
-//! contain files, not programs.
+//! containerd, Docker and Podman unpack the layers too. They do not run the images, which contain
+//! files and no programs.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -17,17 +17,17 @@ use support::{Arguments, Lab, Sandbox, Terminator, TestRegistry, Text as _, bund
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
-/// The archives of the bundle: those of the demo, and as many more.
+/// The number of archives in the bundle: those of the demo and more.
 const ARCHIVES: usize = 60;
 
-/// How many pulls run concurrently. Most of their time is waiting.
+/// The number of concurrent pulls, which mostly wait.
 const CONCURRENT: usize = 4;
 
-/// A layer that needs several requests where one may have 1 MiB, and one that is large enough to be
-/// streamed.
+/// The sizes of two layers: one needs several requests if a request may have 1 MiB, and one is
+/// large enough to be streamed.
 const LAYERS: [usize; 2] = [3 << 20, 17 << 20];
 
-/// A registry with a CA of its own, and what was pushed to it.
+/// A registry with a CA of its own, and a pushed bundle.
 struct Pushed {
     sandbox: Sandbox,
     registry: TestRegistry,
@@ -65,19 +65,19 @@ impl Pushed {
         artifacts.filter(|one| one.kind == kind).collect()
     }
 
-    /// Returns what a client calls an artifact.
+    /// Returns the reference by which a client pulls an artifact.
     fn name(&self, artifact: &Artifact) -> String {
         let (address, name) = (&self.registry.address, artifact.reference());
         format!("{address}/mke/four/{name}")
     }
 
-    /// Returns a repository with the digest that the lock names.
+    /// Returns the reference of an artifact by its digest in the lock.
     fn by_digest(&self, artifact: &Artifact) -> String {
         let (address, repository) = (&self.registry.address, &artifact.repository);
         format!("{address}/mke/four/{repository}@{}", artifact.digest)
     }
 
-    /// Returns the file of the registry's CA.
+    /// Returns the path of the registry's CA.
     fn ca(&self) -> Utf8PathBuf {
         self.path("environments/lab/registry-ca.pem")
     }
@@ -92,8 +92,8 @@ impl Pushed {
     }
 }
 
-/// Returns a bundle with the demo's artifacts and others that differ in depth of their names,
-/// platforms and kind.
+/// Returns a bundle with the demo's artifacts and more, which differ in kind, platforms and depth
+/// of their names.
 fn sixty() -> Recipe {
     let mut recipe = bundles::small();
     for number in recipe.artifacts.len()..ARCHIVES {
@@ -116,7 +116,7 @@ fn image(number: usize, platforms: &[&str]) -> ArtifactRecipe {
     bundles::image(&repository, &format!("v1.{number}"), platforms, &layers)
 }
 
-/// Returns a chart whose version has a `+`, for which tags have `_`.
+/// Returns a chart whose version has a `+`. Its tag has `_` instead.
 fn chart(number: usize) -> ArtifactRecipe {
     ArtifactRecipe {
         repository: format!("charts/chart-{number}"),
@@ -137,11 +137,11 @@ async fn skopeo_copies_every_artifact_with_its_digests() {
     let certificates = pushed.certificates();
     each(&pushed.lock.artifacts, |artifact| {
         let trust = ["--src-cert-dir", certificates.as_str()];
-        copied(&pushed.sandbox, &pushed.name(artifact), &trust, artifact);
+        copy(&pushed.sandbox, &pushed.name(artifact), &trust, artifact);
     });
 }
 
-/// A set of images for several platforms, from a registry that gives tokens.
+/// A set of images for several platforms, from a registry with a token server.
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
 #[cfg_attr(without_skopeo, ignore = "skopeo is not on PATH")]
@@ -186,7 +186,7 @@ async fn sixty_images_of_a_set_have_the_digests_that_skopeo_copies() {
     let options = ["--src-tls-verify=false", "--src-creds", &account];
     each(&lock.artifacts, |artifact| {
         let name = artifact.source.as_ref().unwrap().reference.as_str();
-        copied(&lab.sandbox, name, &options, artifact);
+        copy(&lab.sandbox, name, &options, artifact);
     });
     let client = lab.registry.client();
     for artifact in &lock.artifacts {
@@ -216,16 +216,10 @@ async fn containerd_pulls_every_image_as_nodes_do() {
     let images = pushed.of(Kind::Image);
     each(&images, |artifact| {
         let name = pushed.name(artifact);
-        // Several pulls of a blob that images share: one finds it locked by the other.
-        let pull = [
-            "images",
-            "pull",
-            "--snapshotter",
-            "native",
-            "--all-platforms",
-        ];
-        let pull = [&pull[..], &["--hosts-dir", hosts.as_str(), &name]].concat();
-        containerd.ctr(&pushed.sandbox, &pull);
+        // Images share blobs, so a pull may find a blob locked by another one.
+        let pull =
+            format!("images pull --snapshotter native --all-platforms --hosts-dir {hosts} {name}");
+        containerd.ctr(&pushed.sandbox, pull.as_str());
     });
     let listed = containerd.ctr(&pushed.sandbox, "images ls");
     for artifact in images {
@@ -238,7 +232,7 @@ async fn containerd_pulls_every_image_as_nodes_do() {
     }
 }
 
-/// Nodes find what manifests name by the vendor's names, with the files that `images` prints.
+/// With the hosts files that `images` prints, nodes pull images by the vendor's names.
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
 #[cfg_attr(
@@ -266,10 +260,9 @@ async fn containerd_pulls_upstream_names_with_the_hosts_files_of_images() {
     let images = pushed.of(Kind::Image);
     let name = |artifact: &Artifact| format!("registry.mirantis.com/mke/{}", artifact.reference());
     each(&images, |artifact| {
-        let pull = ["images", "pull", "--snapshotter", "native", "--hosts-dir"];
         let name = name(artifact);
-        let pull = [&pull[..], &[hosts.as_str(), &name]].concat();
-        containerd.ctr(&pushed.sandbox, &pull);
+        let pull = format!("images pull --snapshotter native --hosts-dir {hosts} {name}");
+        containerd.ctr(&pushed.sandbox, pull.as_str());
     });
     let listed = containerd.ctr(&pushed.sandbox, "images ls");
     for artifact in images {
@@ -281,7 +274,7 @@ async fn containerd_pulls_upstream_names_with_the_hosts_files_of_images() {
     }
 }
 
-/// Docker's daemon takes any certificate from a registry on loopback.
+/// Docker's daemon accepts every certificate of a registry on loopback.
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
 async fn docker_pulls_every_image() {
@@ -404,11 +397,11 @@ async fn oras_pulls_every_artifact_with_its_blobs() {
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
 #[cfg_attr(without_skopeo, ignore = "skopeo is not on PATH")]
 #[cfg_attr(without_nginx, ignore = "nginx is not installed")]
-async fn nginx_with_its_defaults_costs_requests_and_no_human() {
+async fn a_deploy_through_nginx_with_its_defaults_succeeds() {
     let registry = TestRegistry::plain().await;
     let nginx = Terminator::nginx(&registry.address).await;
     deploys_through(&nginx);
-    // Its limit was met, and stayed what it is.
+    // nginx has refused requests that are too large. Its limit was not changed.
     let log = nginx.log("access.log");
     let refused = log.lines().filter(|line| line.contains("\" 413 "));
     assert!((1..10).contains(&refused.count()), "{log}");
@@ -422,14 +415,14 @@ async fn nginx_with_its_defaults_costs_requests_and_no_human() {
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
 #[cfg_attr(without_skopeo, ignore = "skopeo is not on PATH")]
 #[cfg_attr(without_haproxy, ignore = "haproxy is not installed")]
-async fn haproxy_with_its_defaults_is_passed() {
+async fn a_deploy_through_haproxy_with_its_defaults_succeeds() {
     let registry = TestRegistry::plain().await;
     let haproxy = Terminator::haproxy(&registry.address).await;
     deploys_through(&haproxy);
 }
 
-/// Pushes and deploys through a proxy with nothing but its address and CA, and lets skopeo fetch
-/// all of it through the same proxy.
+/// Pushes and deploys through a proxy whose address and CA are the only settings. skopeo copies all
+/// artifacts through the same proxy.
 fn deploys_through(proxy: &Terminator) {
     let mut sandbox = Sandbox::new(AIRLOCK);
     let record = sandbox.home().join("mkectl-calls");
@@ -457,13 +450,13 @@ fn deploys_through(proxy: &Terminator) {
     for artifact in &bundles::lock_of(&sandbox).artifacts {
         let name = format!("{}/mke/four/{}", proxy.address, artifact.reference());
         let trust = ["--src-cert-dir", certificates.as_str()];
-        copied(&sandbox, &name, &trust, artifact);
+        copy(&sandbox, &name, &trust, artifact);
     }
 }
 
-/// Lets skopeo copy an artifact with all its platforms, which compares every digest, and compares
-/// the root with the lock.
-fn copied(sandbox: &Sandbox, name: &str, options: &[&str], artifact: &Artifact) {
+/// Copies an artifact with all its platforms with skopeo, which verifies every digest, and compares
+/// the digest of the root manifest with the lock.
+fn copy(sandbox: &Sandbox, name: &str, options: &[&str], artifact: &Artifact) {
     let out = sandbox.path(&format!(
         "copies/{}",
         artifact.reference().replace(':', "_")
@@ -483,7 +476,7 @@ fn copied(sandbox: &Sandbox, name: &str, options: &[&str], artifact: &Artifact) 
     );
 }
 
-/// A containerd with everything of it in a sandbox. It stops when this is dropped.
+/// A containerd with all its files in a sandbox. Dropping this stops it.
 struct Containerd {
     socket: Utf8PathBuf,
     process: Child,
@@ -532,7 +525,7 @@ impl Drop for Containerd {
     }
 }
 
-/// Does something with each of these, with some of them concurrently.
+/// Calls `work` with each item, with up to [`CONCURRENT`] calls at the same time.
 fn each<T: Sync>(all: &[T], work: impl Fn(&T) + Sync) {
     let next = Mutex::new(all.iter());
     std::thread::scope(|scope| {
@@ -549,7 +542,7 @@ fn each<T: Sync>(all: &[T], work: impl Fn(&T) + Sync) {
     });
 }
 
-/// Returns another program, which sees no settings of the user that runs the tests.
+/// Returns a command that does not use the settings of the user that runs the tests.
 fn program(sandbox: &Sandbox, name: &str) -> Command {
     #[expect(clippy::disallowed_methods, reason = "another program is the referee")]
     let mut command = Command::new(name);
@@ -559,7 +552,7 @@ fn program(sandbox: &Sandbox, name: &str) -> Command {
     command
 }
 
-/// Runs another program to its end and returns everything that it printed.
+/// Runs a program to its end, and returns its output.
 pub(crate) fn run(sandbox: &Sandbox, name: &str, arguments: impl Arguments) -> String {
     let output = program(sandbox, name)
         .args(arguments.words())

@@ -1,4 +1,4 @@
-//! A task of a team's own, in three files outside of Airlock's folders: `tests/team`.
+//! A team's own task, in three files outside of Airlock's folders: `tests/team`.
 
 use support::{Lab, Sandbox, Server, Text as _};
 
@@ -26,7 +26,7 @@ async fn a_receipt_is_posted_with_the_options_and_codes_of_every_command() {
     error: task `announce` failed
       because: lab was never deployed
     ");
-    // An error of the toolkit is that of every command.
+    // The error about an unknown environment is the same as that of other commands.
     let unknown = lab.run(&["announce", "lob", "--webhook", &webhook]);
     assert_eq!(unknown.whole(), lab.run("show lob").exits_with(3).whole());
     lab.run("deploy lab").success();

@@ -1,13 +1,13 @@
-//! What a terminal of 80 columns shows: no line is wider, so the terminal breaks no word. Lines of
-//! a diff are wider.
+//! Output on a terminal of 80 columns: no line is wider, so the terminal breaks no word. Lines of a
+//! diff may be wider.
 
 use support::terminal::{COLUMNS, Shown, show, show_as_it_is};
 use support::{Arguments, Lab, Sandbox};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
-/// Collects lines that are too wide. The terminal breaks these, and may: a command to copy, and a
-/// single word that is wider than the terminal, such as a path of this test.
+/// Collects lines that are too wide. Commands to copy and single words may be wider than the
+/// terminal, such as a path of this test.
 #[derive(Default)]
 struct Wide(Vec<String>);
 
@@ -22,7 +22,7 @@ impl Wide {
         let shown = show(sandbox.command(arguments), typed);
         let is_wrong = matches!(shown.code, None | Some(101));
         assert!(!is_wrong, "{arguments:?}: {}", shown.text);
-        // What is typed ends the line of a question.
+        // The typed answer ends the line of a prompt.
         let lines = shown
             .lines()
             .join("\n")
@@ -54,63 +54,62 @@ async fn every_command_fits_80_columns() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.variable("FAKE_MKECTL_LIST_IMAGES", "0");
     let mut wide = Wide::default();
-    let bundle = "bundles/mke_bundle_v4.1.5_amd64.tar.gz";
-    let before: &[&[&str]] = &[
-        &["list"],
-        &["check"],
-        &["new", "staging", "--release", "v4.1.5"],
-        &["plan", "lab"],
-        &["plan", "lab", "--out", "lab.plan.yaml"],
-        &["preflight", "lab"],
-        &["rehearse", "lab"],
-        &["render", "lab"],
-        &["cluster", "status", "lab"],
-        &["deploy", "lab"],
-        &["deploy", "lab"],
+    let before = [
+        "list",
+        "check",
+        "new staging --release v4.1.5",
+        "plan lab",
+        "plan lab --out lab.plan.yaml",
+        "preflight lab",
+        "rehearse lab",
+        "render lab",
+        "cluster status lab",
+        "deploy lab",
+        "deploy lab",
     ];
     for arguments in before {
-        let shown = wide.look(&lab.sandbox, *arguments);
+        let shown = wide.look(&lab.sandbox, arguments);
         assert_eq!(shown.code, Some(0), "{arguments:?}: {}", shown.text);
     }
     lab.edit_environment("port: 22", "port: 2222");
-    let after: &[&[&str]] = &[
-        &["plan", "lab"],
-        &["diff", "lab"],
-        &["diff", "lab", "--live"],
-        &["diff", "lab", "staging"],
-        &["apply", "lab"],
-        &["push", "lab"],
-        &["verify", "lab", "--full"],
-        &["verify", "lab", "--repair"],
-        &["status", "--live"],
-        &["snapshot", "lab"],
-        &["snapshot", "lab", "--out", "lab.snapshot.yaml"],
-        &["prune", "lab"],
-        &["prune", "lab", "--out", "prune.yaml"],
-        &["cluster", "status", "lab"],
-        &["cluster", "check", "lab"],
-        &["cluster", "backup", "lab"],
-        &["mkectl", "lab", "--", "version"],
-        &["inspect", "v4.1.5"],
-        &["inspect", bundle],
-        &["fetch", "v4.1.5", "--check"],
-        &["lock", "v4.1.5", "--bundle", bundle, "--offline"],
-        &["learn", "v4.1.5", "--bundle", bundle, "--offline"],
-        &["releases"],
-        &["releases", "v4.1.5"],
-        &["releases", "v4.2.0"],
-        &["store"],
-        &["store", "gc", "--dry-run"],
-        &["receipt", "rebuild", "lab", "--confirm", "lab"],
+    let after = [
+        "plan lab",
+        "diff lab",
+        "diff lab --live",
+        "diff lab staging",
+        "apply lab",
+        "push lab",
+        "verify lab --full",
+        "verify lab --repair",
+        "status --live",
+        "snapshot lab",
+        "snapshot lab --out lab.snapshot.yaml",
+        "prune lab",
+        "prune lab --out prune.yaml",
+        "cluster status lab",
+        "cluster check lab",
+        "cluster backup lab",
+        "mkectl lab -- version",
+        "inspect v4.1.5",
+        "inspect bundles/mke_bundle_v4.1.5_amd64.tar.gz",
+        "fetch v4.1.5 --check",
+        "lock v4.1.5 --bundle bundles/mke_bundle_v4.1.5_amd64.tar.gz --offline",
+        "learn v4.1.5 --bundle bundles/mke_bundle_v4.1.5_amd64.tar.gz --offline",
+        "releases",
+        "releases v4.1.5",
+        "releases v4.2.0",
+        "store",
+        "store gc --dry-run",
+        "receipt rebuild lab --confirm lab",
     ];
     let mut failed = Vec::new();
     for arguments in after {
-        let shown = wide.look(&lab.sandbox, *arguments);
+        let shown = wide.look(&lab.sandbox, arguments);
         if shown.code != Some(0) {
             failed.push(format!("{arguments:?}: {}", shown.text));
         }
     }
-    // No cluster can be read.
+    // Commands that read the cluster fail.
     assert!(failed.len() <= 6, "{}", failed.join("\n"));
     wide.assert_none();
 }
@@ -121,7 +120,7 @@ async fn a_diff_has_its_sign_in_every_line() {
     lab.run("deploy lab").success();
     let long = "/home/operator/keys of the whole company and all of its departments/id_ed25519";
     lab.edit_environment("~/.ssh/id_ed25519", &format!("\"{long}\""));
-    for arguments in [&["plan", "lab"][..], &["render", "lab", "--check"]] {
+    for arguments in ["plan lab", "render lab --check"] {
         let shown = show(lab.command(arguments), "");
         let lines = shown.lines();
         let has_long = |line: &&String| line.starts_with('+') && line.contains(long);
@@ -135,25 +134,19 @@ async fn every_error_fits_80_columns() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let mut wide = Wide::default();
     let file = "environments/lab/environment.yaml";
-    let sound = lab.read(file);
+    let valid = lab.read(file);
     for arguments in [
-        &["depoly", "lab"][..],
-        &["push", "lab", "--max-rate", "20"],
-        &["plan", "lba"],
-        &["-C", "/nonexistent/folder/of/some/operator", "list"],
-        &["lock", "v4.2.0", "--offline"],
-        &[
-            "lock",
-            "v4.2.0",
-            "--bundle",
-            "bundles/mke_bundle_v4.1.5_amd64.tar.gz",
-            "--offline",
-        ],
-        &["fetch", "v4.2.0", "--offline"],
-        &["verify", "lab"],
-        &["receipt", "rebuild", "lab"],
-        &["cluster", "reset", "lab"],
-        &["diff", "v4.1.5"],
+        "depoly lab",
+        "push lab --max-rate 20",
+        "plan lba",
+        "-C /nonexistent/folder/of/some/operator list",
+        "lock v4.2.0 --offline",
+        "lock v4.2.0 --bundle bundles/mke_bundle_v4.1.5_amd64.tar.gz --offline",
+        "fetch v4.2.0 --offline",
+        "verify lab",
+        "receipt rebuild lab",
+        "cluster reset lab",
+        "diff v4.1.5",
     ] {
         let _ = wide.look_typing(&lab.sandbox, arguments, "something else\n");
     }
@@ -172,12 +165,12 @@ async fn every_error_fits_80_columns() {
         ("push-credentials", "protected: true #"),
     ];
     for (from, to) in edits {
-        lab.write(file, &sound.replace(from, to));
+        lab.write(file, &valid.replace(from, to));
         let _ = wide.look(&lab.sandbox, "deploy lab");
     }
-    lab.write(file, &format!("protected: true\n{sound}"));
+    lab.write(file, &format!("protected: true\n{valid}"));
     let _ = wide.look_typing(&lab.sandbox, "deploy lab", "prod\ny\n");
-    lab.write(file, &sound);
+    lab.write(file, &valid);
     lab.variable("FAKE_MKECTL_EXIT", "1");
     let _ = wide.look(&lab.sandbox, "deploy lab");
     wide.assert_none();
@@ -185,7 +178,7 @@ async fn every_error_fits_80_columns() {
 
 // case 7.5
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bar_names_what_is_sent_and_fits_80_columns() {
+async fn the_progress_bar_shows_the_rate_and_fits_80_columns() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let mut wide = Wide::default();
     let shown = wide.look(&lab.sandbox, "push lab --max-rate 200kB");
@@ -197,8 +190,8 @@ async fn a_bar_names_what_is_sent_and_fits_80_columns() {
 async fn a_terminal_without_control_sequences_gets_plain_lines() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     for (arguments, expected) in [
-        (&["push", "lab", "--max-rate", "1MB"][..], "push done: "),
-        (&["new", "site"], "wrote environments/site/environment.yaml"),
+        ("push lab --max-rate 1MB", "push done: "),
+        ("new site", "wrote environments/site/environment.yaml"),
     ] {
         let mut command = lab.command(arguments);
         command.env("TERM", "dumb").env_remove("NO_COLOR");

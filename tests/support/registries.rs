@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use oci_spec::image::Digest;
 use registry::embedded::Embedded;
 use secrecy::SecretString;
 use servers::{Certificates, Server};
@@ -40,6 +41,10 @@ config:
   tracking: { enabled: false }
 accept: [telemetry]
 ";
+
+/// The media types of the manifests that tests copy.
+const MANIFESTS: &str =
+    "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
 
 /// A registry that lives as long as this value.
 pub struct TestRegistry {
@@ -179,6 +184,47 @@ impl TestRegistry {
         )
     }
 
+    /// Reads a manifest or blob over plain HTTP, as JSON. `path` is
+    /// `REPOSITORY/manifests/REFERENCE` or `REPOSITORY/blobs/DIGEST`.
+    pub async fn get_json(&self, path: &str) -> serde_json::Value {
+        let request = http().get(format!("http://{}/v2/{path}", self.address));
+        let response = request.send().await.expect("a response");
+        let response = response.error_for_status().expect("the content is present");
+        response.json().await.expect("JSON")
+    }
+
+    /// Deletes a manifest over plain HTTP, and with it the tags that point to it.
+    pub async fn delete_manifest(&self, repository: &str, digest: &Digest) {
+        delete(&self.address, &format!("{repository}/manifests/{digest}")).await;
+    }
+
+    /// Deletes a blob over plain HTTP.
+    pub async fn delete_blob(&self, repository: &str, digest: &Digest) {
+        delete(&self.address, &format!("{repository}/blobs/{digest}")).await;
+    }
+
+    /// Puts a manifest under a tag over plain HTTP, possibly in a different repository, and without
+    /// the manifests and blobs that it names. `from` is a repository and a tag or digest, `to` a
+    /// repository and a tag.
+    pub async fn copy_manifest(&self, from: (&str, &str), to: (&str, &str)) {
+        let url = |(repository, reference): (&str, &str)| {
+            format!(
+                "http://{}/v2/{repository}/manifests/{reference}",
+                self.address
+            )
+        };
+        let manifest = http().get(url(from)).header("accept", MANIFESTS);
+        let manifest = manifest.send().await.expect("a response");
+        let manifest = manifest.error_for_status().expect("a manifest");
+        let media_type = manifest.headers()["content-type"].clone();
+        let bytes = manifest.bytes().await.expect("a manifest");
+        let put = http().put(url(to)).header("content-type", media_type);
+        let response = put.body(bytes).send().await.expect("a response");
+        response
+            .error_for_status()
+            .expect("the manifest is accepted");
+    }
+
     async fn container(
         image: testcontainers::ContainerRequest<GenericImage>,
         ca_pem: Option<String>,
@@ -201,8 +247,17 @@ impl TestRegistry {
     }
 }
 
-/// Returns an HTTP client for what no client of the product does: moving and deleting what is
-/// there.
+/// Deletes a manifest or blob from the registry at `address` over plain HTTP. `path` is
+/// `REPOSITORY/manifests/DIGEST` or `REPOSITORY/blobs/DIGEST`.
+pub async fn delete(address: &str, path: &str) {
+    let request = http().delete(format!("http://{address}/v2/{path}"));
+    let response = request.send().await.expect("a response");
+    response
+        .error_for_status()
+        .expect("the deletion is accepted");
+}
+
+/// Returns an HTTP client for requests that the product's client does not send.
 pub fn http() -> reqwest::Client {
     registry::install_crypto_provider();
     reqwest::Client::builder()

@@ -1,11 +1,11 @@
-//! `apply`: mkectl's part alone, after a look at the registry.
+//! `apply`: runs mkectl without a push, after it has verified the registry.
 
 use support::{Lab, Text as _};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_lacks_something_is_not_applied_from() {
+async fn apply_is_refused_while_the_registry_lacks_artifacts() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     insta::assert_snapshot!(lab.run("apply lab").whole(), @"
     exit code: 5
@@ -37,7 +37,7 @@ async fn a_registry_that_lacks_something_is_not_applied_from() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
+async fn apply_renders_runs_mkectl_and_writes_the_receipt() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("push lab").success();
     assert!(lab.applies().is_empty());
@@ -73,7 +73,7 @@ async fn after_a_push_it_renders_applies_and_writes_the_receipt() {
         lab.applies()[0].file,
         Some(lab.read("environments/lab/mke4.yaml"))
     );
-    // Deploy has nothing to add, and apply does it again when asked.
+    // After that, `deploy` has nothing to do. `apply` always runs mkectl.
     insta::assert_snapshot!(lab.run("deploy lab").stdout, @r#"lab: nothing to do"#);
     let run = lab.run("apply lab --format json").success();
     assert_eq!(run.stderr, "");
@@ -136,11 +136,7 @@ async fn secrets_are_resolved_for_mkectl_alone() {
         "left by a run that was killed",
     );
     let mut runs = vec![lab.run("apply lab").success()];
-    for arguments in [
-        &["render", "lab"][..],
-        &["show", "lab"],
-        &["plan", "lab", "--format", "json"],
-    ] {
+    for arguments in ["render lab", "show lab", "plan lab --format json"] {
         runs.push(lab.run(arguments).success());
     }
     let applied = lab.applies().remove(0);

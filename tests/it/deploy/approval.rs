@@ -1,4 +1,4 @@
-//! Approval: what is asked before a plan is executed, at a terminal and without one.
+//! Approval: the prompt before a plan is executed, at a terminal and without one.
 
 use std::io::Write as _;
 
@@ -27,7 +27,7 @@ async fn a_terminal_is_shown_the_plan_and_asked() {
         run.reports("[y/N] ");
     }
     assert_eq!(lab.applies().len(), 2);
-    // A deploy with nothing to do asks nothing.
+    // A deploy with nothing to do does not prompt.
     let run = answer(&lab, "deploy lab", "").success();
     run.does_not_report("[y/N]");
 }
@@ -54,31 +54,31 @@ async fn without_a_terminal_a_plan_is_approved_by_a_flag_or_a_file() {
     assert!(lab.repositories().await.is_empty());
     run("plan lab --out lab.plan.yaml").success();
     run("deploy lab --plan lab.plan.yaml").success();
-    // Nothing to do, nothing to approve.
+    // A deploy with nothing to do needs no approval.
     run("deploy lab").success();
     run("apply lab").exits_with(8);
     run("apply lab --yes").success();
-    // The name says more than `--yes`.
+    // `--confirm` with the environment's name includes `--yes`.
     run("apply lab --confirm lab").success();
     run("apply lab --confirm prod --yes").exits_with(8);
     assert_eq!(lab.applies().len(), 3);
 }
 
 #[test]
-fn the_demo_and_rehearsals_ask_nothing() {
+fn the_demo_and_rehearsals_do_not_prompt() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
-    for arguments in [["deploy", "demo"], ["rehearse", "staging"]] {
-        let output = sandbox.command(&arguments).output().unwrap();
+    for arguments in ["deploy demo", "rehearse staging"] {
+        let output = sandbox.command(arguments).output().unwrap();
         assert!(output.status.success(), "{output:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_protected_environment_wants_its_name() {
+async fn without_a_terminal_a_protected_environment_requires_its_name_as_an_option() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("protected: true\n");
-    let nobody_to_ask = lab.run("deploy lab").exits_with(8);
-    insta::assert_snapshot!(nobody_to_ask.whole(), @"
+    let unconfirmed = lab.run("deploy lab").exits_with(8);
+    insta::assert_snapshot!(unconfirmed.whole(), @"
     exit code: 8
     --- stdout
     --- stderr
@@ -119,12 +119,12 @@ async fn a_protected_environment_wants_its_name() {
 
     lab.run("deploy lab --confirm lab").success();
     assert_eq!(lab.applies().len(), 1);
-    // Where nothing is to be done, nothing is asked.
+    // A deploy with nothing to do needs no confirmation.
     lab.run("deploy lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn at_a_terminal_the_name_is_asked_for() {
+async fn at_a_terminal_a_protected_environment_prompts_for_its_name() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("protected: true\n");
     let wrong = answer(&lab, "deploy lab", "prod\n");
@@ -135,7 +135,7 @@ async fn at_a_terminal_the_name_is_asked_for() {
     lab is protected. Type its name to continue: error: lab was not confirmed: `prod` was typed; expected `lab`
     hint: run it again and type `lab`
     "#);
-    // With `--confirm`, nothing is typed.
+    // With `--confirm`, the command does not prompt.
     let wrong = answer(&lab, "deploy lab --confirm prod", "");
     insta::assert_snapshot!(last_stderr(&wrong, 1), @r#"
     exit code: 8
@@ -152,7 +152,7 @@ async fn at_a_terminal_the_name_is_asked_for() {
     assert_eq!(lab.applies().len(), 1);
 }
 
-/// Runs the command with a terminal for standard input, on which this is typed.
+/// Runs the command with a terminal as standard input, and types this text.
 #[must_use]
 fn answer(lab: &Lab, arguments: impl Arguments, typed: &str) -> Run {
     let (mut controller, terminal) = support::terminal::open();

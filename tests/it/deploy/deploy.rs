@@ -1,4 +1,4 @@
-//! `deploy`: the whole way, in one command, for the demo and for an environment with a fake mkectl.
+//! `deploy`: all steps in one command, for the demo and for an environment with a fake mkectl.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::CommandExt as _;
@@ -50,7 +50,7 @@ fn a_second_deploy_changes_nothing_and_is_quick() {
             "#);
         }
     }
-    // The embedded registry is not ours: a look at it may leave a trace.
+    // Reading from the embedded registry may change its files.
     let mut changes = sandbox.changes_since(&before);
     changes.retain(|path| !path.starts_with("bundles/rehearsal/"));
     assert_eq!(changes, [""; 0]);
@@ -58,7 +58,7 @@ fn a_second_deploy_changes_nothing_and_is_quick() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deploy_that_changes_nothing_costs_a_request_an_artifact_and_three_more() {
+async fn a_deploy_that_changes_nothing_sends_one_request_per_artifact_and_three_more() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
@@ -70,7 +70,10 @@ async fn a_deploy_that_changes_nothing_costs_a_request_an_artifact_and_three_mor
             .count()
     };
     let of_state = of_kind(&first, "PUT", "/airlock/state/blobs/uploads/");
-    assert_eq!(of_state, 2, "when it begins and when it ends");
+    assert_eq!(
+        of_state, 2,
+        "once when the deploy begins and once when it ends"
+    );
     let lock = bundles::lock_of(&lab.sandbox);
     for artifact in &lock.artifacts {
         let path = format!("/v2/mke/{}/manifests/{}", artifact.repository, artifact.tag);
@@ -78,8 +81,8 @@ async fn a_deploy_that_changes_nothing_costs_a_request_an_artifact_and_three_mor
             let line = format!("{method} {path}");
             first.iter().filter(|request| **request == line).count()
         };
-        assert_eq!(count("HEAD"), 1, "{path} is asked for once before");
-        assert_eq!(count("GET"), 1, "{path} is read once after");
+        assert_eq!(count("HEAD"), 1, "{path} is requested once before the push");
+        assert_eq!(count("GET"), 1, "{path} is read once after the push");
         assert_eq!(count("PUT"), 1, "{path}");
     }
     let mut blobs: Vec<&str> = lock
@@ -100,13 +103,13 @@ async fn a_deploy_that_changes_nothing_costs_a_request_an_artifact_and_three_mor
     let second = wire.take();
     let looks = of_kind(&second, "HEAD", "/manifests/");
     assert_eq!(looks, lock.artifacts.len(), "{second:?}");
-    // Whether it is a registry, and the shared state, which is a manifest and a blob.
+    // The ping of the registry, and the shared state, which is a manifest and a blob.
     assert_eq!(second.len(), looks + 3, "{second:?}");
     assert_eq!(of_kind(&second, "GET", "/airlock/state/"), 2, "{second:?}");
 }
 
 #[test]
-fn what_mke_would_refuse_is_refused_before_anything_is_sent() {
+fn a_configuration_that_mke_refuses_is_refused_before_anything_is_sent() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     let path = "environments/demo/environment.yaml";
     sandbox.edit(path, "role: controller+worker", "role: worker");
@@ -134,7 +137,7 @@ fn what_mke_would_refuse_is_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn the_stand_in_for_mkectl_refuses_what_mke_would_refuse() {
+fn the_mkectl_of_rehearsals_refuses_configurations_that_mke_refuses() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     let lock = "bundles/v4.1.5-demo-amd64.lock.yaml";
     let apply = |file: &str| {
@@ -149,8 +152,8 @@ fn the_stand_in_for_mkectl_refuses_what_mke_would_refuse() {
             file,
         ])
     };
-    let right = sandbox.read("environments/demo/mke4.yaml");
-    let wrong = right
+    let valid = sandbox.read("environments/demo/mke4.yaml");
+    let wrong = valid
         .replace("url: oci://127", "url: 127")
         .replace("enabled: true", "enabled: false")
         .replace("role: controller+worker", "role: master");
@@ -166,7 +169,7 @@ fn the_stand_in_for_mkectl_refuses_what_mke_would_refuse() {
     FTL MKE would refuse this configuration
     --- stderr
     "#);
-    // The registry does not run, so nothing can be pulled.
+    // The registry is not running, so no artifact can be pulled.
     let run = apply("environments/demo/mke4.yaml");
     assert_eq!(run.code, Some(1), "{}", run.whole());
     assert!(
@@ -179,9 +182,9 @@ fn the_stand_in_for_mkectl_refuses_what_mke_would_refuse() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mkectl_is_called_with_the_rendered_file_and_nothing_it_has_no_use_for() {
+async fn mkectl_gets_the_rendered_file_and_no_variable_that_it_does_not_use() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    // What `cargo run` adds for its own child is not meant for mkectl either.
+    // `cargo run` sets variables for its child. They are not meant for mkectl.
     lab.variable("CARGO_MANIFEST_DIR", "/nowhere")
         .variable("SSH_AUTH_SOCK", "/run/agent");
     let run = lab.run("deploy lab");
@@ -226,11 +229,15 @@ async fn mkectl_is_called_with_the_rendered_file_and_nothing_it_has_no_use_for()
     Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
     Nothing to do: 14 artifacts are in the registry, mke4.yaml is applied.
     "#);
-    assert_eq!(lab.applies().len(), 1, "mkectl ran for nothing");
+    assert_eq!(
+        lab.applies().len(),
+        1,
+        "mkectl ran although nothing changed"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_mkectl_is_not_given_flags_that_it_does_not_know() {
+async fn an_older_mkectl_gets_only_the_flags_that_its_help_lists() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.variable("FAKE_MKECTL_FLAGS", "old");
     lab.run("deploy lab").success();
@@ -239,14 +246,14 @@ async fn an_older_mkectl_is_not_given_flags_that_it_does_not_know() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mkectls_failure_is_distinguished_from_ours_and_kept() {
+async fn a_failure_of_mkectl_has_its_own_exit_code_and_is_in_the_receipt() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.variable("FAKE_MKECTL_EXIT", "7");
     let run = lab.run("deploy lab");
     insta::assert_snapshot!("mkectl_fails", run.whole());
     insta::assert_snapshot!("mkectl_fails_receipt", lab.receipt());
 
-    // Any other code of mkectl's is our 7, too.
+    // Airlock exits with 7, whatever code mkectl exits with.
     lab.variable("FAKE_MKECTL_EXIT", "3");
     let run = lab.run("deploy lab --format json").exits_with(7);
     let error = last_line(&run)["error"].clone();
@@ -260,13 +267,13 @@ async fn mkectls_failure_is_distinguished_from_ours_and_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back() {
+async fn after_a_failed_apply_mkectl_runs_again_even_if_the_change_is_reverted() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
     lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
     lab.variable("FAKE_MKECTL_EXIT", "1");
     lab.run("deploy lab").exits_with(7);
-    // The cluster may be half-way to what the files said then.
+    // mkectl may have applied a part of the change before it failed.
     lab.edit_environment("mke2.lab.example.com", "mke.lab.example.com");
     lab.variable("FAKE_MKECTL_EXIT", "0");
     let run = lab.run("deploy lab");
@@ -311,11 +318,11 @@ async fn after_a_failed_apply_mkectl_runs_again_even_if_the_files_are_set_back()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_is_reported_though_no_receipt_can_be_written() {
+async fn a_failure_is_reported_even_if_no_receipt_can_be_written() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let folder = lab.path("environments/lab");
-    // A full disk, as far as one can be played: where the receipt would go is not a folder any
-    // more. The note that mkectl has started is written before that.
+    // This simulates a full disk: while mkectl runs, a file replaces the folder of the receipt. The
+    // note that mkectl has started is written before that.
     let script = format!(
         "#!/bin/sh\n[ \"$1 $2\" = 'apply -f' ] && {{ PATH=/usr/bin:/bin; sleep 0.5; mv {folder} {folder}.away; : > {folder}; exit 3; }}\nexec {FAKE_MKECTL} \"$@\"\n"
     );
@@ -327,7 +334,7 @@ async fn a_failure_is_reported_though_no_receipt_can_be_written() {
 
 // case 1.6d
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_written_is_found_before_anything_is_pushed() {
+async fn files_that_cannot_be_written_are_reported_before_anything_is_pushed() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let folder = lab.path("environments/lab");
     for name in ["receipt.yaml", "mke4.yaml", "logs"] {
@@ -352,7 +359,7 @@ async fn what_cannot_be_written_is_found_before_anything_is_pushed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
+async fn an_unusable_mkectl_is_reported_before_anything_is_pushed() {
     let lab = Lab::without_mkectl(AIRLOCK).await;
     bundles::forget_mkectl(&lab.sandbox);
     let missing = lab.run("deploy lab");
@@ -393,7 +400,7 @@ async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
     hint: chmod +x [SANDBOX]/bin/mkectl
     ");
 
-    // The header of a program for a 32-bit processor.
+    // The ELF header of a program for a 32-bit ARM processor.
     let mut foreign = b"\x7fELF\x01\x01\x01".to_vec();
     foreign.resize(18, 0);
     foreign.extend([0x28, 0]);
@@ -423,8 +430,8 @@ async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
     let named = lab.path("environments/lab/environment.yaml");
     let text = std::fs::read_to_string(&named).unwrap();
     std::fs::write(&named, format!("mkectl: ../../tools/mkectl\n{text}")).unwrap();
-    let not_there = lab.run("deploy lab").exits_with(6);
-    insta::assert_snapshot!(last_stderr(&not_there, 2), @"
+    let not_found = lab.run("deploy lab").exits_with(6);
+    insta::assert_snapshot!(last_stderr(&not_found, 2), @"
     exit code: 6
     error: program not found: `[WORKSPACE]/tools/mkectl`
     hint: correct the path after `mkectl:` in environment.yaml, or remove the key to use a downloaded mkectl
@@ -440,7 +447,7 @@ async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_mkectl_that_an_environment_names_goes_before_the_one_on_the_path() {
+async fn the_mkectl_that_an_environment_names_precedes_the_one_on_path() {
     let lab = Lab::without_mkectl(AIRLOCK).await;
     std::fs::create_dir(lab.path("tools")).unwrap();
     std::os::unix::fs::symlink(FAKE_MKECTL, lab.path("tools/mkectl")).unwrap();
@@ -451,12 +458,12 @@ async fn the_mkectl_that_an_environment_names_goes_before_the_one_on_the_path() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interrupt_reaches_mkectl_once_and_its_end_is_awaited() {
+async fn an_interrupt_reaches_mkectl_once_and_airlock_waits_for_its_end() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.variable("FAKE_MKECTL_HANG", "yes");
     let mut running = Running::start(&lab, "deploy lab");
     running.wait_for("waiting for nodes");
-    // A plan at that moment takes the deploy neither for interrupted nor for done.
+    // A plan at this time reports that the deploy is running, not that it was interrupted.
     let plan = lab.run("plan lab").exits_with(8);
     plan.prints("lab is in use by `deploy` (process ");
     plan.does_not_mention("was interrupted");
@@ -485,7 +492,7 @@ async fn an_interrupt_reaches_mkectl_once_and_its_end_is_awaited() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_terminal_stops_no_mkectl_and_the_receipt_is_written() {
+async fn a_lost_terminal_does_not_stop_mkectl_and_the_receipt_is_written() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.variable("FAKE_MKECTL_HANG", "yes");
     let (mut controller, terminal) = support::terminal::open();
@@ -521,7 +528,7 @@ async fn a_second_interrupt_kills_a_mkectl_that_does_not_end() {
     running.wait_for("waiting for nodes");
     running.interrupt();
     running.wait_for("which is ignored");
-    // Two that are close to each other are one.
+    // Two signals within a short time count as one.
     std::thread::sleep(std::time::Duration::from_millis(300));
     running.interrupt();
     let run = running.end();
@@ -539,7 +546,7 @@ async fn a_second_interrupt_kills_a_mkectl_that_does_not_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_registry_is_refused_once_a_cluster_runs_from_the_first() {
+async fn a_different_registry_is_refused_after_the_first_deploy() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
     lab.edit_environment("project: mke", "project: other");
@@ -572,7 +579,7 @@ async fn another_registry_is_refused_once_a_cluster_runs_from_the_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_different_release_is_not_applied_and_an_older_one_not_an_upgrade() {
+async fn apply_refuses_a_different_release_and_deploy_refuses_an_older_one() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
     let bundle = lab.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
@@ -587,9 +594,9 @@ async fn a_different_release_is_not_applied_and_an_older_one_not_an_upgrade() {
     hint: run `cargo xtask deploy`, which upgrades the cluster
     ");
     assert_eq!(lab.applies().len(), 1);
-    // The registry may get it; that is what an upgrade begins with.
+    // A push of the new release is allowed, because an upgrade begins with one.
     lab.run("push lab").success();
-    // Where the vendor supports no upgrade, the reason is the vendor's.
+    // An older release is refused with the reason.
     lab.lock_as("v4.1.2", &bundle);
     lab.edit_environment("v4.1.6", "v4.1.2");
     insta::assert_snapshot!(lab.run("deploy lab").whole(), @"
@@ -604,21 +611,21 @@ async fn a_different_release_is_not_applied_and_an_older_one_not_an_upgrade() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn secrets_are_nowhere() {
+async fn no_output_and_no_file_has_the_credentials() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.variable("RUST_LOG", "trace")
         .variable("RUST_BACKTRACE", "full");
     let mut runs = Vec::new();
     for arguments in [
-        &["plan", "lab"][..],
-        &["show", "lab"],
-        &["deploy", "lab"],
-        &["deploy", "lab", "--format", "json"],
-        &["apply", "lab"],
-        &["push", "lab"],
-        &["verify", "lab"],
-        &["rehearse", "lab"],
-        &["list"],
+        "plan lab",
+        "show lab",
+        "deploy lab",
+        "deploy lab --format json",
+        "apply lab",
+        "push lab",
+        "verify lab",
+        "rehearse lab",
+        "list",
     ] {
         runs.push(lab.run(arguments).success());
     }
@@ -629,7 +636,7 @@ async fn secrets_are_nowhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
-async fn secrets_that_were_used_are_nowhere() {
+async fn no_output_and_no_file_has_credentials_that_the_registry_accepted() {
     let mut lab = with_credentials().await;
     lab.variable("LAB_REGISTRY_USERNAME", registries::USER)
         .variable("LAB_REGISTRY_PASSWORD", registries::PASSWORD);
@@ -642,20 +649,21 @@ async fn secrets_that_were_used_are_nowhere() {
         lab.run("deploy lab").success(),
         lab.run("verify lab --format json").success(),
     ];
+    // `courier:correct-horse` in Base64, as the Authorization header has it.
     let header = "Y291cmllcjpjb3JyZWN0LWhvcnNl";
     assert_no_secret(&lab.sandbox, &runs, &[registries::PASSWORD, header]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
-async fn secrets_are_nowhere_when_the_registry_refuses_them() {
+async fn no_output_and_no_file_has_credentials_that_the_registry_rejected() {
     let lab = with_credentials().await;
     let mut runs = Vec::new();
     for arguments in [
-        &["plan", "lab"][..],
-        &["deploy", "lab"],
-        &["push", "lab", "--format", "json"],
-        &["verify", "lab"],
+        "plan lab",
+        "deploy lab",
+        "push lab --format json",
+        "verify lab",
     ] {
         runs.push(lab.run(arguments));
     }
@@ -666,7 +674,7 @@ async fn secrets_are_nowhere_when_the_registry_refuses_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_that_are_named_and_not_set_are_missed_before_anything_is_sent() {
+async fn missing_credentials_are_reported_before_anything_is_sent() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.variable("LAB_REGISTRY_PASSWORD", "");
     let run = lab.run("deploy lab").exits_with(3);
@@ -680,7 +688,7 @@ async fn credentials_that_are_named_and_not_set_are_missed_before_anything_is_se
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn machines_get_the_plan_the_events_and_the_result() {
+async fn json_output_has_the_plan_the_events_and_the_result() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let run = lab.run("deploy lab --format json").success();
     assert_eq!(run.stderr, "");
@@ -724,7 +732,7 @@ async fn machines_get_the_plan_the_events_and_the_result() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_mkectl_printed_is_in_a_log_that_others_cannot_read() {
+async fn the_output_of_mkectl_is_in_a_log_that_other_users_cannot_read() {
     use std::os::unix::fs::PermissionsExt as _;
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.variable("FAKE_MKECTL_FLOOD", "2000");
@@ -756,7 +764,8 @@ async fn what_mkectl_printed_is_in_a_log_that_others_cannot_read() {
     }
 }
 
-/// Makes an environment whose registry knows one user, who is not the one that its variables name.
+/// Makes an environment whose registry requires credentials. The variables of the lab have
+/// different ones.
 async fn with_credentials() -> Lab {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.registry = TestRegistry::with_credentials().await;
@@ -770,7 +779,7 @@ async fn with_credentials() -> Lab {
     lab
 }
 
-/// Returns the one log that an environment has.
+/// Returns the path of the only log of an environment.
 fn only_log(sandbox: &Sandbox, environment: &str) -> Utf8PathBuf {
     let folder = sandbox.path(&format!("environments/{environment}/logs"));
     let logs: Vec<_> = folder
@@ -823,7 +832,7 @@ fn assert_no_secret(sandbox: &Sandbox, runs: &[Run], secrets: &[&str]) {
     }
 }
 
-/// Checks that no mkectl runs any more.
+/// Checks that every mkectl that the lab started has ended.
 #[track_caller]
 pub(crate) fn assert_ended(lab: &Lab) {
     for call in lab.calls() {
@@ -837,7 +846,7 @@ pub(crate) fn assert_ended(lab: &Lab) {
     }
 }
 
-/// The command while it runs, leader of a process group as at a terminal.
+/// A running command. It leads a process group, as a command that a shell starts does.
 pub(crate) struct Running<'a> {
     lab: &'a Lab,
     child: Child,
@@ -877,7 +886,7 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Does what a terminal does on Ctrl-C: each process of the group gets SIGINT.
+    /// Sends SIGINT to each process of the group, as a terminal does on Ctrl-C.
     pub(crate) fn interrupt(&self) {
         let group = -self.child.id().cast_signed();
         // SAFETY: `kill` touches no memory, and the group's leader has not been waited for.
@@ -885,11 +894,12 @@ impl<'a> Running<'a> {
         assert_eq!(answer, 0);
     }
 
-    /// Kills the command alone, as the kernel does when memory runs out.
+    /// Kills the command, but not its children, as the kernel does when memory runs out.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
     }
 
+    /// Waits for the end of the command, and returns its output.
     #[must_use]
     pub(crate) fn end(mut self) -> Run {
         self.stderr.read_to_string(&mut self.seen).unwrap();

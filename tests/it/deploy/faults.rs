@@ -1,8 +1,8 @@
-//! What goes wrong on the way, and what a push makes of it. One rule holds over every fault, every
-//! profile of a registry and whatever is drawn of both: a push that reports an artifact has put all
-//! of it there, and one that does not says what failed.
+//! Pushes to registries with faults. One rule holds for every fault, every profile of a registry
+//! and every random combination of both: if a push reports an artifact as pushed, the registry has
+//! all of it. Otherwise the error names what failed.
 //!
-//! The registry's own content is the judge, not its answers.
+//! The tests compare with the content of the registry, not with its responses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +24,8 @@ mod cases;
 
 use cases::{Case, End, cases};
 
-/// How many pushes against a profile are enough to end complete. Each begins with what the earlier
-/// ones pushed.
+/// The number of pushes after which a profile must have every artifact. Each push continues where
+/// the earlier ones stopped.
 const MOST_PUSHES: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,8 +51,8 @@ async fn each_profile_ends_complete_or_says_what_is_missing() {
     let problems: Vec<String> = futures_util::stream::iter(runs)
         .map(|(profile, seed)| async move {
             let quirks = Quirks {
-                // One that takes manifests without their blobs shows what was forgotten, and one
-                // that does not is what most are.
+                // A registry that accepts manifests without their blobs shows which blobs a push
+                // left out. Most registries refuse such manifests.
                 checks_manifests: seed > 1,
                 ..profile.quirks.clone()
             };
@@ -69,7 +69,7 @@ async fn each_profile_ends_complete_or_says_what_is_missing() {
                     break;
                 }
             }
-            // What is refused permanently is refused by each push.
+            // A permanent refusal fails every push.
             let refuses = profile.rules.iter().any(|rule| rule.deeper_than > 0);
             (complete == refuses).then(|| format!("{name}: complete is {complete}"))
         })
@@ -91,7 +91,7 @@ async fn a_refused_manifest_makes_a_push_read_blobs_that_are_reported_present() 
         judge(&registry, content, &report).unwrap();
         let failed = report.artifacts.iter().find(|outcome| outcome.is_err());
         assert!(failed.is_none(), "{failed:?}");
-        // Each blob is sent again at most once, and read before.
+        // A push reads a blob before it sends it again, and sends it again at most once.
         let most = registry.completions().into_values().max();
         assert_eq!(most, Some(2));
         assert!(registry.count_of(Kind::GetBlob) > 0);
@@ -100,7 +100,7 @@ async fn a_refused_manifest_makes_a_push_read_blobs_that_are_reported_present() 
 
 // case 5.8
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_that_are_given_up_are_closed() {
+async fn upload_sessions_that_a_push_abandons_are_closed() {
     let content = &content();
     let quirks = quirks!(keeps_cut_sessions: true);
     for fault in [
@@ -126,7 +126,7 @@ async fn sessions_that_are_given_up_are_closed() {
 
 // case 5.8: the blob is sent whole, then in parts of 900 and 256 KiB.
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_of_requests_that_were_too_large_are_closed() {
+async fn upload_sessions_of_requests_that_were_too_large_are_closed() {
     let content = &content();
     for (body_limit, is_complete) in [(1_000_000, true), (600_000, true), (100_000, false)] {
         let quirks = quirks!(keeps_cut_sessions: true, body_limit: Some(body_limit));
@@ -141,7 +141,7 @@ async fn sessions_of_requests_that_were_too_large_are_closed() {
 }
 
 #[test]
-fn whatever_faults_are_drawn_only_existing_artifacts_are_reported() {
+fn with_random_faults_only_existing_artifacts_are_reported() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -154,7 +154,7 @@ fn whatever_faults_are_drawn_only_existing_artifacts_are_reported() {
         max_shrink_iters: 60,
         ..Config::default()
     };
-    // The same draws on every machine: a test that fails now and then is of no use.
+    // A fixed seed: every run draws the same faults.
     let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(config, random);
     let drawn = (quirks(), prop::collection::vec(rule(), 1..5), any::<u64>());
@@ -173,7 +173,7 @@ fn whatever_faults_are_drawn_only_existing_artifacts_are_reported() {
     }
 }
 
-/// Plays one case, and says what was not as it should be.
+/// Plays one case, and returns the first deviation from its expected end.
 async fn play(case: &Case, content: &Content) -> Result<(), String> {
     let name = &case.name;
     let registry = FaultyRegistry::start(case.quirks.clone(), &case.rules, 1).await;
@@ -181,7 +181,7 @@ async fn play(case: &Case, content: &Content) -> Result<(), String> {
     let told = |problem: String| format!("{name}: {problem}");
     judge(&registry, content, &report).map_err(told)?;
     if !case.rules.is_empty() && registry.played() == 0 {
-        return Err(told("the fault was never met".to_owned()));
+        return Err(told("the fault was never played".to_owned()));
     }
     let errors: Vec<String> = report
         .artifacts
@@ -193,7 +193,7 @@ async fn play(case: &Case, content: &Content) -> Result<(), String> {
         End::Complete if !errors.is_empty() => return Err(told(format!("{errors:#?}"))),
         End::Named(_) if errors.is_empty() => return Err(told("nothing failed".to_owned())),
         End::Named(text) => {
-            // Where two things may come first, either is said.
+            // If either of two errors may come first, ` or ` separates their texts.
             let named = |error: &String| text.split(" or ").any(|text| error.contains(text));
             if !errors.iter().all(named) {
                 return Err(told(format!("{text:?} is not in {errors:#?}")));
@@ -205,7 +205,7 @@ async fn play(case: &Case, content: &Content) -> Result<(), String> {
         && registry.count_of(kind) < at_least
     {
         return Err(told(format!(
-            "{kind:?} was asked {} times",
+            "{kind:?} was requested {} times",
             registry.count_of(kind)
         )));
     }
@@ -214,14 +214,14 @@ async fn play(case: &Case, content: &Content) -> Result<(), String> {
         .map_err(told)
 }
 
-/// Checks that the next push, without faults, ends complete where it can, whatever the one before
-/// has left.
+/// Checks that the next push, without faults, pushes every artifact, unless the registry's limits
+/// make that impossible.
 async fn finishes(
     registry: &FaultyRegistry,
     content: &Content,
     quirks: &Quirks,
 ) -> Result<(), String> {
-    // The largest blob is above every limit, and has to come in parts.
+    // The largest blob exceeds every limit, so it has to be sent in parts.
     let takes_parts = matches!(quirks.parts, Parts::Taken | Parts::Created);
     let possible = quirks.body_limit.is_none() || takes_parts;
     registry.calm();
@@ -233,7 +233,7 @@ async fn finishes(
         .find_map(|outcome| outcome.as_ref().err());
     match failed {
         Some(error) if possible => Err(format!("the next push fails: {error}")),
-        None if !possible => Err("what cannot be sent was sent".to_owned()),
+        None if !possible => Err("a blob above the limit was sent".to_owned()),
         _ => Ok(()),
     }
 }
@@ -249,15 +249,15 @@ fn judge(registry: &FaultyRegistry, content: &Content, report: &PushReport) -> R
         match (outcome, &found) {
             (Ok(_), Some(found)) if *found == wanted => {}
             (Ok(_), found) => return Err(format!("{name} is reported, and is {found:?}")),
-            // The answer may be all that was lost.
+            // A push may fail because only the response was lost.
             (Err(_), Some(found)) if *found != wanted => return Err(format!("{name} is {found}")),
             _ => {}
         }
         if let Err(error) = outcome {
             let text = error.to_string();
             let is_about = |other: &&Artifact| text.contains(&other.repository);
-            // A push ends once, for a reason that the remaining artifacts share. It is about one
-            // that failed as well.
+            // If a push ends early, the remaining artifacts share the error that ended it. That
+            // error names another artifact that failed.
             let mut is_end = || {
                 let mut failed = (artifacts.iter().zip(&report.artifacts))
                     .filter(|(_, outcome)| outcome.is_err())
@@ -265,7 +265,7 @@ fn judge(registry: &FaultyRegistry, content: &Content, report: &PushReport) -> R
                 Arc::ptr_eq(ended.get_or_insert(error), error) && failed.any(|one| is_about(&one))
             };
             if !is_about(&artifact) && !is_end() {
-                return Err(format!("{name}: {text:?} does not say what it is about"));
+                return Err(format!("{name}: {text:?} does not name its artifact"));
             }
         }
         if found.is_none() {
@@ -295,13 +295,15 @@ fn judge(registry: &FaultyRegistry, content: &Content, report: &PushReport) -> R
             .any(|artifact| (&artifact.repository, &artifact.tag) == (&tag.0, &tag.1))
     };
     match registry.tags().into_iter().find(|tag| !known(tag)) {
-        Some((repository, tag)) => Err(format!("{repository}:{tag} came from nowhere")),
+        Some((repository, tag)) => {
+            Err(format!("{repository}:{tag} is not an artifact of the push"))
+        }
         None => Ok(()),
     }
 }
 
-/// An image for two platforms, one with a blob above every limit, one that is deep down, a chart;
-/// all share what they can.
+/// Returns an image for two platforms, an image with a blob above every limit, an image with a deep
+/// repository name, an image and a chart. The images share a layer.
 fn content() -> Content {
     let base = ("base", 40_000);
     let mut recipe = bundles::tiny();
@@ -329,7 +331,8 @@ fn content() -> Content {
     Content::of(&recipe)
 }
 
-/// Settings that do not make a test wait, and resume an upload from a size that a test can send.
+/// Returns settings with short pauses and timeouts, and with a resume threshold that a test can
+/// reach.
 fn settings() -> Settings {
     Settings {
         attempts: 4,
@@ -344,7 +347,7 @@ fn settings() -> Settings {
     }
 }
 
-/// Pushes everything by a client of its own, which knows nothing of the ones before.
+/// Pushes everything with a new client, which has no recorded state of earlier pushes.
 async fn push(registry: &FaultyRegistry, content: &Content, settings: Settings) -> PushReport {
     let endpoint = Endpoint::new(&registry.address, None).unwrap();
     let credentials = Credentials::Basic {
@@ -357,7 +360,7 @@ async fn push(registry: &FaultyRegistry, content: &Content, settings: Settings) 
         .await
 }
 
-/// Draws how a registry is.
+/// Draws the quirks of a registry.
 fn quirks() -> impl Strategy<Value = Quirks> {
     let mounts = prop_oneof![
         Just(Mounts::Granted),
@@ -380,7 +383,8 @@ fn quirks() -> impl Strategy<Value = Quirks> {
             mounts,
             parts,
             keeps_cut_sessions: keeps,
-            // One that takes manifests without their blobs would show what was forgotten.
+            // A registry that accepts manifests without their blobs shows which blobs a push left
+            // out.
             checks_manifests: checks,
             body_limit,
             token_life,
@@ -390,7 +394,7 @@ fn quirks() -> impl Strategy<Value = Quirks> {
     )
 }
 
-/// Draws something that goes wrong.
+/// Draws a fault and the requests that it affects.
 fn rule() -> impl Strategy<Value = Rule> {
     let kinds = prop::sample::subsequence(
         vec![

@@ -1,8 +1,8 @@
-//! Pushes that are killed, and what the next one makes of it; and the next release, which is little
-//! more than that.
+//! Pushes that are killed, and what the next push sends. A release that shares most of its blobs
+//! with the release before it is tested the same way.
 //!
-//! What counts are bytes of blobs that reached the registry and uploads that came to their end,
-//! however they are sent.
+//! The tests count bytes of blobs that reached the registry and uploads that were completed,
+//! whatever requests sent them.
 
 use std::collections::BTreeSet;
 use std::process::{Child, Stdio};
@@ -17,15 +17,15 @@ use support::{Arguments, Sandbox, TestRegistry};
 use crate::AIRLOCK;
 use crate::deploy::push::{Content, root};
 
-mod calm;
+mod graceful;
 
 /// How many bytes may be sent again when a session is resumed.
 const AGAIN: u64 = 8 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_push_that_is_killed_again_and_again_sends_nothing_twice_that_was_complete() {
+async fn a_push_that_is_killed_repeatedly_sends_no_complete_blob_again() {
     const KILLS: usize = 10;
-    /// What the bytes are drawn from after which it is killed.
+    /// The seed of the random numbers of bytes after which the push is killed.
     const SEED: u64 = 0x5eed;
     let recipe = bundles::of(
         (0..10)
@@ -37,12 +37,12 @@ async fn a_push_that_is_killed_again_and_again_sends_nothing_twice_that_was_comp
             .collect(),
     );
     let content = Content::of(&recipe);
-    // So slow that a kill meets a push that is under way, whatever the machine is like.
+    // Slow enough that a push is running when it is killed, even on a fast machine.
     let quirks = quirks!(rate: Some(25_000_000));
     let registry = FaultyRegistry::start(quirks, &[], 0).await;
     let sandbox = sandbox_for(&registry, &recipe);
 
-    let all = blobs_of(&content);
+    let all = count_blobs(&content);
     let mut state = SEED;
     let mut hits = 0;
     for _ in 0..KILLS {
@@ -53,38 +53,38 @@ async fn a_push_that_is_killed_again_and_again_sends_nothing_twice_that_was_comp
         let after = before + 1_000_000 + random(&mut state) % 8_000_000;
         let killed = kill_when(&mut push, || registry.received() >= after).await;
         registry.is_left_alone().await;
-        nothing_again(&registry, &content, &complete, opened);
+        assert_nothing_sent_again(&registry, &content, &complete, opened);
         let there = registry.blobs();
-        // It was sending, and there was more to send.
+        // The push had sent a part of its bytes, not all of them.
         hits += usize::from(killed && registry.received() > before && there.len() < all);
         if !killed {
             break;
         }
     }
-    assert!(hits >= 5, "only {hits} kills met a push that was under way");
+    assert!(hits >= 5, "only {hits} kills interrupted a running push");
 
     let complete = registry.blobs();
     let opened = registry.transfers().len();
     sandbox.run("push lab").success();
-    nothing_again(&registry, &content, &complete, opened);
-    is_complete(&registry, &content);
+    assert_nothing_sent_again(&registry, &content, &complete, opened);
+    assert_complete(&registry, &content);
     sandbox.run("verify lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_blob_resumes_where_it_was_cut_if_the_registry_keeps_the_session() {
-    goes_on_after_a_kill(64_000_000, 60_000_000).await;
+    resumes_after_a_kill(64_000_000, 60_000_000).await;
 }
 
-/// The size that the promise is made for. It takes memory and time, and shows nothing that the
-/// smaller one does not.
+/// The size that the promise names. The test takes memory and time, and covers the same code as the
+/// smaller one.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "sends 500 MB"]
 async fn a_blob_of_500_mb_resumes_where_it_was_cut_if_the_registry_keeps_the_session() {
-    goes_on_after_a_kill(500_000_000, 120_000_000).await;
+    resumes_after_a_kill(500_000_000, 120_000_000).await;
 }
 
-async fn goes_on_after_a_kill(size: usize, rate: u64) {
+async fn resumes_after_a_kill(size: usize, rate: u64) {
     let recipe = bundles::of(vec![bundles::image(
         "large",
         "v1",
@@ -119,13 +119,13 @@ async fn goes_on_after_a_kill(size: usize, rate: u64) {
         "{sent} bytes were sent where {rest} were missing"
     );
     assert!(registry.count_of(Kind::AskUpload) > 0);
-    is_complete(&registry, &content);
+    assert_complete(&registry, &content);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_release_that_shares_most_of_its_blobs_sends_and_keeps_only_the_others() {
+async fn a_release_that_shares_most_of_its_blobs_sends_and_stores_only_the_others() {
     const LAYER: usize = 200_000;
-    // Ten images of five layers, of which one differs from release to release.
+    // Ten images of five layers each. One layer of each image differs between the releases.
     let release = |version: &str| {
         bundles::of(
             (0..10)
@@ -153,8 +153,8 @@ async fn a_release_that_shares_most_of_its_blobs_sends_and_keeps_only_the_others
     let registry = FaultyRegistry::start(Quirks::default(), &[], 0).await;
     let sandbox = sandbox_for(&registry, &first);
     sandbox.run("push lab").success();
-    is_complete(&registry, &old);
-    let (sent_first, kept_first) = (registry.received(), stored(&sandbox));
+    assert_complete(&registry, &old);
+    let (sent_first, kept_first) = (registry.received(), store_size(&sandbox));
     let complete = registry.blobs();
     let opened = registry.transfers().len();
 
@@ -164,8 +164,8 @@ async fn a_release_that_shares_most_of_its_blobs_sends_and_keeps_only_the_others
     let environment = "environments/lab/environment.yaml";
     sandbox.edit(environment, "v4.1.5", "v4.1.6");
     sandbox.run("push lab").success();
-    is_complete(&registry, &new);
-    is_complete(&registry, &old);
+    assert_complete(&registry, &new);
+    assert_complete(&registry, &old);
 
     let only_new: u64 = difference(&new, &old, |artifact| {
         let blobs = artifact
@@ -177,8 +177,8 @@ async fn a_release_that_shares_most_of_its_blobs_sends_and_keeps_only_the_others
             .collect()
     });
     assert_eq!(registry.received() - sent_first, only_new);
-    nothing_again(&registry, &new, &complete, opened);
-    // A fifth, and the images' configurations.
+    assert_nothing_sent_again(&registry, &new, &complete, opened);
+    // The changed layers are a fifth. The images' configurations add less than a twentieth.
     assert!(
         only_new * 5 < sent_first + sent_first / 20,
         "{only_new} of {sent_first}"
@@ -196,10 +196,10 @@ async fn a_release_that_shares_most_of_its_blobs_sends_and_keeps_only_the_others
             })
             .collect()
     });
-    assert_eq!(stored(&sandbox) - kept_first, with_manifests);
+    assert_eq!(store_size(&sandbox) - kept_first, with_manifests);
 }
 
-/// Makes a workspace with this bundle locked and an environment that is pushed to this registry.
+/// Makes a workspace with the lock of this bundle and an environment with this registry.
 fn sandbox_for(registry: &FaultyRegistry, recipe: &Recipe) -> Sandbox {
     let sandbox = Sandbox::new(AIRLOCK);
     TestRegistry::describe_at(&registry.address, None, &sandbox, "");
@@ -217,13 +217,13 @@ fn start(sandbox: &Sandbox, arguments: impl Arguments) -> Child {
         .unwrap()
 }
 
-/// Kills a process as soon as `now` says so, or tells that it ended before.
-async fn kill_when(process: &mut Child, now: impl Fn() -> bool) -> bool {
+/// Kills a process as soon as `is_due` holds. Returns `false` if the process ended before that.
+async fn kill_when(process: &mut Child, is_due: impl Fn() -> bool) -> bool {
     loop {
         if process.try_wait().unwrap().is_some() {
             return false;
         }
-        if now() {
+        if is_due() {
             process.kill().unwrap();
             return process.wait().unwrap().code().is_none();
         }
@@ -231,10 +231,10 @@ async fn kill_when(process: &mut Child, now: impl Fn() -> bool) -> bool {
     }
 }
 
-/// Checks that no upload since `opened` carried a blob that its repository had in `complete`, and
-/// that none ended twice.
+/// Checks that no upload after the first `opened` uploads sent a blob that its repository had
+/// already, according to `complete`. Checks that no blob was uploaded to a repository twice.
 #[track_caller]
-fn nothing_again(
+fn assert_nothing_sent_again(
     registry: &FaultyRegistry,
     content: &Content,
     complete: &BTreeSet<(String, String)>,
@@ -263,7 +263,7 @@ fn nothing_again(
                 .find(|transfer| transfer.repository == key.0 && transfer.is_of(&bytes));
             assert!(
                 again.is_none(),
-                "{key:?} was there, and came again: {again:?}"
+                "{key:?} was complete, and was sent again: {again:?}"
             );
         }
     }
@@ -271,7 +271,7 @@ fn nothing_again(
 
 /// Checks every tag, manifest and blob byte for byte.
 #[track_caller]
-fn is_complete(registry: &FaultyRegistry, content: &Content) {
+fn assert_complete(registry: &FaultyRegistry, content: &Content) {
     for artifact in content.artifacts() {
         let (name, repository) = (artifact.name(), &artifact.repository);
         let found = registry.tag(repository, &artifact.tag);
@@ -294,8 +294,8 @@ fn is_complete(registry: &FaultyRegistry, content: &Content) {
     }
 }
 
-/// Counts the blobs of a release, each repository's by itself.
-fn blobs_of(content: &Content) -> usize {
+/// Returns the number of blobs of a release. A blob counts once for each of its repositories.
+fn count_blobs(content: &Content) -> usize {
     let mut all = BTreeSet::new();
     for artifact in content.artifacts() {
         for manifest in &artifact.manifests {
@@ -306,7 +306,7 @@ fn blobs_of(content: &Content) -> usize {
     all.len()
 }
 
-/// Sums up what one release has and the other has not.
+/// Returns the bytes that `new` has and `old` lacks.
 fn difference(
     new: &Content,
     old: &Content,
@@ -318,8 +318,8 @@ fn difference(
     all(new).difference(&all(old)).map(|(_, size)| size).sum()
 }
 
-/// Returns how many bytes the blobs of a workspace's store have.
-fn stored(sandbox: &Sandbox) -> u64 {
+/// Returns the size of the blobs in a workspace's store, in bytes.
+fn store_size(sandbox: &Sandbox) -> u64 {
     let folder = sandbox.path("bundles/store/blobs/sha256");
     let entries = folder.read_dir_utf8().unwrap();
     entries

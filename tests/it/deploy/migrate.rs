@@ -1,4 +1,4 @@
-//! `migrate`: an MKE 3 cluster becomes one of the release, which is in the registry first.
+//! `migrate`: pushes a release, then upgrades an MKE 3 cluster to it.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -10,7 +10,7 @@ const USER: &str = "planted-admin-12ab";
 const PASSWORD: &str = "planted-mke3-password-9f";
 const MKE3: &str = "mke3: { version: 3.8.2, credentials: { env: LAB_MKE3 } }\n";
 
-/// Makes a lab for a release, whose machines are an MKE 3 cluster still.
+/// Makes a lab for a release whose machines are still an MKE 3 cluster.
 async fn lab_of(release: &str, mke3: &str) -> Lab {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.variable("LAB_MKE3_USERNAME", USER)
@@ -30,7 +30,7 @@ async fn lab_of(release: &str, mke3: &str) -> Lab {
     lab
 }
 
-/// Returns the upgrades that mkectl was run for, without what is random.
+/// Returns the arguments of each `mkectl upgrade`, redacted.
 fn upgrades(lab: &Lab) -> Vec<String> {
     let calls = lab.calls().into_iter();
     let upgrades = calls.filter(|call| call.arguments[0] == "upgrade");
@@ -45,10 +45,11 @@ async fn everything_is_in_the_registry_before_the_cluster_is_touched() {
     let lab = lab_of("v4.1.5", MKE3).await;
     insta::assert_snapshot!("plan", lab.run("migrate lab --dry-run").whole());
     assert!(lab.repositories().await.is_empty());
-    // How many blobs are sent depends on who is first, so they are there in what is compared.
+    // The number of blobs that are mounted instead of sent differs from run to run. The blobs are
+    // pushed here, so the snapshot below has none.
     lab.run("push lab").success();
-    let allowed = ["migrate", "lab", "--allow-visible-secrets"];
-    insta::assert_snapshot!("migrated", lab.run(&allowed).success().whole());
+    let allowed = "migrate lab --allow-visible-secrets";
+    insta::assert_snapshot!("migrated", lab.run(allowed).success().whole());
     insta::assert_snapshot!("receipt", lab.receipt());
     let call = lab
         .calls()
@@ -62,14 +63,15 @@ async fn everything_is_in_the_registry_before_the_cluster_is_touched() {
       user: ubuntu
       keyPath: ~/.ssh/id_ed25519
     ");
-    // What the cluster was given is beside the environment, to be adopted.
+    // The configuration that mkectl wrote for the cluster is next to the environment, to be
+    // adopted.
     let adopted = lab.read("environments/lab/mke4.adopted.yaml");
     assert!(
         adopted.starts_with("apiVersion: mke.mirantis.com/v1alpha1\n"),
         "{adopted}"
     );
-    // From here on it is a cluster like any other.
-    let run = lab.run(&allowed).exits_with(3);
+    // A migrated cluster is not migrated again.
+    let run = lab.run(allowed).exits_with(3);
     run.reports("the cluster of lab already runs v4.1.5");
     for (path, content) in lab.files() {
         let is_meant = path.as_str().ends_with("mkectl-calls");
@@ -88,7 +90,7 @@ async fn everything_is_in_the_registry_before_the_cluster_is_touched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_release_is_migrated_to_by_the_flags_that_it_lists() {
+async fn mkectl_of_each_release_gets_the_flags_that_its_help_lists() {
     let mut all = String::new();
     for (release, version) in [
         ("v4.1.0", "3.7.15"),
@@ -99,7 +101,7 @@ async fn each_release_is_migrated_to_by_the_flags_that_it_lists() {
     ] {
         let lab = lab_of(release, &MKE3.replace("3.8.2", version)).await;
         lab.run("migrate lab --allow-visible-secrets").success();
-        // The shared state is one more.
+        // 14 repositories of artifacts, and one of the shared state.
         assert_eq!(lab.repositories().await.len(), 15);
         for arguments in upgrades(&lab) {
             all.push_str(&format!(
@@ -123,13 +125,13 @@ async fn each_release_is_migrated_to_by_the_flags_that_it_lists() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_stands_in_the_way_is_reported_before_anything_is_pushed() {
+async fn every_obstacle_is_reported_before_anything_is_pushed() {
     let lab = lab_of("v4.1.5", MKE3).await;
     let refused = |code: i32, expected: &str| {
         let run = lab.run("migrate lab").exits_with(code);
         run.reports(expected);
-        // The plan says it too.
-        // The command line gives the consent, so a dry run does not miss it.
+        // The plan reports the same. A dry run needs no consent, so it does not report a missing
+        // one.
         let code = if code == 8 { 0 } else { code };
         let run = lab.run("migrate lab --dry-run").exits_with(code);
         assert!(
@@ -138,7 +140,7 @@ async fn what_stands_in_the_way_is_reported_before_anything_is_pushed() {
             run.whole()
         );
     };
-    // Showing the password was not allowed.
+    // The command lacks `--allow-visible-secrets`.
     refused(
         8,
         "--mke3-admin-password would be visible in the process list",
@@ -165,7 +167,7 @@ async fn what_stands_in_the_way_is_reported_before_anything_is_pushed() {
     lab.edit_environment("env: LAB_MKE3", "env: NOBODYS");
     refused(3, "no credentials for the MKE 3 cluster of lab");
     lab.edit_environment("env: NOBODYS", "env: LAB_MKE3");
-    // Item 31: what the vendor excludes, whatever the version.
+    // Item 31: settings that the vendor excludes for every version.
     lab.edit_environment("env: LAB_MKE3 }", "env: LAB_MKE3 }, config: ucp.toml");
     refused(3, "`mke3.config` names a file that does not exist");
     let run = lab.run("check lab").success();
@@ -201,7 +203,7 @@ async fn what_stands_in_the_way_is_reported_before_anything_is_pushed() {
     );
     refused(3, "MKE 3 has 2 managers: an even number is not supported");
     lab.edit_environment(hosts, "  hosts:\n");
-    // The machines are not new, so they are not installed on.
+    // `deploy` and `apply` do not install on machines of an MKE 3 cluster.
     for command in ["deploy", "apply"] {
         let run = lab.run(&[command, "lab"]).exits_with(3);
         run.reports("the machines of lab are an MKE 3.8.2 cluster")
@@ -215,7 +217,7 @@ async fn what_stands_in_the_way_is_reported_before_anything_is_pushed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_files_show_is_found_by_check_and_preflight() {
+async fn obstacles_in_the_files_are_found_by_check_and_preflight() {
     let lab = lab_of("v4.1.5", MKE3).await;
     lab.run("check lab").success();
     lab.edit_environment("version: 3.8.2", "version: 3.7.14");
@@ -232,7 +234,7 @@ async fn what_files_show_is_found_by_check_and_preflight() {
     lab.run("preflight lab")
         .exits_with(3)
         .prints("`mke3.config` names a file that does not exist");
-    // Of a cluster that was upgraded, all of that is past.
+    // After the migration, these checks no longer apply.
     lab.edit_environment(", config: ucp.toml", "");
     lab.run("migrate lab --allow-visible-secrets").success();
     lab.edit_environment("version: 3.8.2", "version: 3.7.14");
@@ -240,12 +242,13 @@ async fn what_files_show_is_found_by_check_and_preflight() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_check_of_mke_3_runs_first_and_stops_the_rest() {
+async fn a_failing_check_of_mke_3_stops_the_migration() {
     let mke3 = "mke3: { version: 3.8.2, credentials: { env: LAB_MKE3 }, config: ucp.toml }\n";
     let mut lab = lab_of("v4.1.5", mke3).await;
     lab.write("environments/lab/ucp.toml", "[scheduling_configuration]\n");
     lab.variable("FAKE_MKECTL_EXIT", "6");
-    // A run before this one was killed, and the failing check does not show how it ended.
+    // An earlier run was killed. The failing check does not show how that run ended, so its note
+    // stays.
     let note = "environments/lab/logs/under-way.yaml";
     lab.write(
         note,
@@ -266,13 +269,13 @@ async fn the_check_of_mke_3_runs_first_and_stops_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_migration_that_fails_is_reported_with_its_rollback_and_tried_again() {
+async fn a_failed_migration_is_reported_with_its_rollback_and_retried() {
     let mut lab = lab_of("v4.1.5", MKE3).await;
     lab.variable("FAKE_MKECTL_EXIT", "1");
     let run = lab.run("migrate lab --allow-visible-secrets").exits_with(7);
     run.reports("rollback is complete");
     run.reports("error: `mkectl upgrade` exited with code 1");
-    // Deploy still knows the installed release, and status does not recommend what is refused.
+    // `deploy` is still refused, and `status` does not recommend it.
     lab.run("deploy lab").exits_with(3);
     let status = lab.run("status lab").success();
     status.prints("cargo xtask migrate lab");
@@ -295,16 +298,15 @@ async fn a_mkectl_without_flags_for_pull_credentials_migrates_nothing() {
     );
     lab.variable("LAB_PULL_USERNAME", "puller")
         .variable("LAB_PULL_PASSWORD", "planted-pull-password-c2d8");
-    let allowed = ["migrate", "lab", "--allow-visible-secrets"];
-    let run = lab.run(&allowed).exits_with(6);
+    let run = lab.run("migrate lab --allow-visible-secrets").exits_with(6);
     run.reports("lists no --image-registry-username: nodes get no pull credentials from it");
     assert_eq!(upgrades(&lab), [""; 0]);
     assert!(lab.repositories().await.is_empty(), "nothing is sent");
 }
 
-/// What mkectl leaves is looked into, whatever it reports.
+/// Airlock checks the configuration that mkectl leaves, even if mkectl reports success.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_migration_that_leaves_something_else_is_a_failure() {
+async fn a_migration_that_leaves_a_different_cluster_is_a_failure() {
     let mut lab = lab_of("v4.1.5", MKE3).await;
     let left = lab.home().join("left.yaml");
     lab.variable("FAKE_MKECTL_MIGRATED", left.as_str());
@@ -337,7 +339,7 @@ async fn a_migration_that_leaves_something_else_is_a_failure() {
         ))
         .does_not_report("MKE 3 became");
         lab.receipt().has("  step: migrate\n").lacks("applied:");
-        // The file stays, and has secrets.
+        // The file stays. It has secrets, so other users may not read its folder.
         let folder = lab.path("environments/lab/logs/mke3-migrated");
         assert!(folder.join("mke4.yaml").exists());
         let mode = std::fs::metadata(folder).unwrap().permissions().mode();
@@ -369,6 +371,6 @@ async fn the_receipt_of_a_migration_has_the_networks_that_the_cluster_keeps() {
     );
     lab.edit_environment("config:\n", &format!("config:\n{network}"));
     lab.run("check lab").success();
-    // What is rehearsed is MKE 4.
+    // A rehearsal tests the configuration of MKE 4.
     lab.run("rehearse lab").success();
 }

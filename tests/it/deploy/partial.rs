@@ -1,4 +1,5 @@
-//! Tests of a store that has only what the registry lacks, and no bundle: what a courier brings.
+//! Deploys without the bundle, from a store that has only the blobs that the registry lacks. A
+//! medium of a courier fills a store that way.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -13,6 +14,7 @@ use support::{Lab, Run, Sandbox, Server, TestRegistry, server};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
+/// A store as a source of blobs.
 struct Source(Store);
 
 impl registry::BlobSource for Source {
@@ -31,8 +33,8 @@ fn client(address: &str) -> registry::Registry {
     registry::Registry::new(endpoint, registry::Credentials::Anonymous).unwrap()
 }
 
-/// Pushes an artifact under the tag `earlier`: the registry then has all that it consists of, and
-/// lacks its tag.
+/// Pushes an artifact under the tag `earlier`: the registry then has its manifests and blobs, and
+/// lacks its own tag.
 async fn push_earlier(sandbox: &Sandbox, address: &str, project: &str, artifact: &Artifact) {
     let manifests = artifact
         .manifests
@@ -67,18 +69,18 @@ fn digests<'a>(artifacts: impl IntoIterator<Item = &'a Artifact>) -> BTreeSet<St
     blobs.map(|(digest, _)| digest.to_string()).collect()
 }
 
-/// Removes blobs from the store, and the bundle from the workspace, as if they had not been carried
-/// here.
-fn carry_without(sandbox: &Sandbox, left: &BTreeSet<String>) {
-    for digest in left {
+/// Removes the bundle from the workspace and these blobs from the store, as if the medium did not
+/// have them.
+fn remove_from_store(sandbox: &Sandbox, blobs: &BTreeSet<String>) {
+    for digest in blobs {
         let digest = bundle::sha256_digest(digest).unwrap();
         store(sandbox).discard(&digest).unwrap();
     }
     sandbox.remove(&format!("bundles/{FILE}"));
 }
 
-/// An environment whose registry has all of the release but the tags, and all content but that of
-/// `calico/node`, of which the store has what the registry lacks.
+/// Makes an environment whose registry has the content of every artifact except `calico/node`, and
+/// no tag of the release. The store has the blobs that the registry lacks.
 async fn tiny(address: &str) -> (Sandbox, Lock) {
     let sandbox = Sandbox::new(AIRLOCK);
     TestRegistry::describe_at(address, None, &sandbox, "");
@@ -87,11 +89,11 @@ async fn tiny(address: &str) -> (Sandbox, Lock) {
     for artifact in lock.artifacts.iter().filter(others) {
         push_earlier(&sandbox, address, "mke/four", artifact).await;
     }
-    carry_without(&sandbox, &digests(lock.artifacts.iter().filter(others)));
+    remove_from_store(&sandbox, &digests(lock.artifacts.iter().filter(others)));
     (sandbox, lock)
 }
 
-/// Locks the tiny bundle, with everything in the store.
+/// Locks the tiny bundle. The store has all of its blobs.
 fn lock_tiny(sandbox: &Sandbox) -> Lock {
     let bundle = sandbox.path(&format!("bundles/{FILE}"));
     bundles::make(&bundles::tiny(), &bundle);
@@ -101,7 +103,7 @@ fn lock_tiny(sandbox: &Sandbox) -> Lock {
     bundles::lock_of(sandbox)
 }
 
-/// Returns a layer that `calico/node` has alone.
+/// Returns a layer of `calico/node` that no other artifact has.
 fn own_layer(lock: &Lock) -> Digest {
     let others = digests(
         lock.artifacts
@@ -129,7 +131,7 @@ fn manifests_put(requests: &[String]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deploy_takes_from_the_store_what_the_registry_lacks_and_no_more() {
+async fn a_deploy_sends_from_the_store_only_the_blobs_that_the_registry_lacks() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let lock = bundles::lock_of(&lab.sandbox);
     let (last, others) = lock.artifacts.split_last().unwrap();
@@ -137,14 +139,14 @@ async fn a_deploy_takes_from_the_store_what_the_registry_lacks_and_no_more() {
         push_earlier(&lab.sandbox, &lab.registry.address, "mke", artifact).await;
     }
     let there = digests(others);
-    carry_without(&lab.sandbox, &there);
+    remove_from_store(&lab.sandbox, &there);
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
     let list = lab.run("list").success();
     list.prints("partly in the store");
     let check = lab.run("fetch v4.1.5 --check").success();
     check.prints("the store has a part of v4.1.5");
-    // Without `--offline`, too: nothing is downloaded if nothing is missing.
+    // Without `--offline` too, nothing is downloaded if nothing is missing.
     let words = "not needed: the registry has what the store lacks";
     for offline in [&["--offline"][..], &[]] {
         let plan = lab.run(&[&["plan", "lab"], offline].concat());
@@ -165,7 +167,7 @@ async fn a_deploy_takes_from_the_store_what_the_registry_lacks_and_no_more() {
         sent,
         own.len() - manifests.filter(|one| own.contains(one)).count()
     );
-    // Small blobs are read afterwards, to confirm the push. None is read to be sent.
+    // Small blobs are read after the push, to confirm it. Before that, no blob is read.
     let puts = |one: &&String| !(one.starts_with("PUT ") && one.contains("/manifests/"));
     let before = requests.iter().take_while(puts);
     let mut read = before.filter(|one| one.starts_with("GET "));
@@ -177,13 +179,13 @@ async fn a_deploy_takes_from_the_store_what_the_registry_lacks_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_nowhere_is_named_and_no_tag_is_set() {
+async fn blobs_that_neither_store_nor_registry_has_are_named_and_no_tag_is_set() {
     let registry = TestRegistry::embedded().await;
     let wire = Wire::before(&registry.address).await;
     let (sandbox, lock) = tiny(&wire.address).await;
     let lost = own_layer(&lock);
     store(&sandbox).discard(&lost).unwrap();
-    // mkectl is missing, too.
+    // The exit code is that of the missing mkectl.
     let plan = sandbox.run("plan lab --offline").exits_with(6);
     plan.mentions(lost.as_ref());
     let preflight = sandbox.run("preflight lab --offline");
@@ -211,17 +213,17 @@ async fn what_is_nowhere_is_named_and_no_tag_is_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_corrupt_in_the_store_is_taken_from_the_registry_or_named() {
+async fn a_corrupt_blob_of_the_store_is_read_from_the_registry_or_named() {
     let registry = TestRegistry::embedded().await;
     let wire = Wire::before(&registry.address).await;
     let (sandbox, lock) = tiny(&wire.address).await;
-    // Both have it: the registry keeps its own.
+    // Both have these blobs: the registry keeps its own.
     let pause = artifact(&lock, "pause");
     for (digest, size) in pause.blobs() {
         let size = usize::try_from(size).unwrap();
         std::fs::write(store(&sandbox).path(digest), vec![b'x'; size]).unwrap();
     }
-    // Only the store has it.
+    // Only the store has this layer.
     let own = own_layer(&lock);
     let path = store(&sandbox).path(&own);
     let whole = std::fs::read(&path).unwrap();
@@ -244,10 +246,10 @@ async fn what_is_corrupt_in_the_store_is_taken_from_the_registry_or_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_registry_confirms_and_lost_is_named() {
+async fn blobs_that_a_registry_confirms_but_has_lost_are_named() {
     let registry = FaultyRegistry::start(Quirks::default(), &[], 1).await;
     let (sandbox, lock) = tiny(&registry.address).await;
-    // It answers from what it remembers, until a manifest needs the bytes.
+    // The registry confirms lost blobs, until a manifest refers to them.
     let gone = |status, code| Fault::Answer { status, code };
     registry.play(&[
         always(&[Kind::PutManifest], gone(404, "MANIFEST_BLOB_UNKNOWN")),
@@ -262,12 +264,12 @@ async fn what_a_registry_confirms_and_lost_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_different_repository_has_is_mounted_or_read_back() {
+async fn blobs_of_a_different_repository_are_mounted_or_read_back() {
     for mounts in [Mounts::Granted, Mounts::Ignored, Mounts::Refused(405)] {
         let quirks = quirks!(mounts: mounts);
         let registry = FaultyRegistry::start(quirks, &[], 1).await;
         let (sandbox, lock) = tiny(&registry.address).await;
-        // The layer that `pause` and `calico/node` share is in the first one's repository alone.
+        // Only the repository of `pause` has the layer that `pause` and `calico/node` share.
         let shared = &artifact(&lock, "pause").manifests[0].blobs[1].digest;
         assert!(digests([artifact(&lock, "calico/node")]).contains(shared.as_ref()));
         sandbox.run("push lab --offline").success();
@@ -284,7 +286,7 @@ async fn what_a_different_repository_has_is_mounted_or_read_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_one_registry_has_is_read_from_there_for_another() {
+async fn blobs_that_one_registry_lacks_are_read_from_another_one() {
     let (full, empty) = (
         TestRegistry::embedded().await,
         TestRegistry::embedded().await,
@@ -302,7 +304,7 @@ async fn what_one_registry_has_is_read_from_there_for_another() {
     for name in ["lab", "empty"] {
         sandbox.run(&["verify", name, "--full"]).success();
     }
-    // One that fails stops no other one.
+    // A registry that fails does not stop the push to the other one.
     let full = TestRegistry::embedded().await;
     let (sandbox, _) = tiny(&full.address).await;
     let refusing = Server::start(server::closed_registry).await;
@@ -313,29 +315,25 @@ async fn what_one_registry_has_is_read_from_there_for_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repair_needs_no_bundle_for_what_is_elsewhere_in_the_registry() {
+async fn a_repair_needs_no_bundle_for_blobs_of_other_repositories() {
     let registry = FaultyRegistry::start(Quirks::default(), &[], 1).await;
     let (sandbox, lock) = tiny(&registry.address).await;
     sandbox.run("push lab --offline").success();
     let shared = &artifact(&lock, "pause").manifests[0].blobs[1].digest;
     let delete = async |repository: &str, digest: &Digest| {
-        let url = format!(
-            "http://{}/v2/mke/four/{repository}/blobs/{digest}",
-            registry.address
-        );
-        let answer = support::registries::http().delete(url).send().await;
-        assert!(answer.unwrap().status().is_success());
+        let blob = format!("mke/four/{repository}/blobs/{digest}");
+        support::registries::delete(&registry.address, &blob).await;
     };
     delete("calico/node", shared).await;
     sandbox.run("verify lab --full").exits_with(5);
-    let repair = ["verify", "lab", "--full", "--repair", "--offline"];
-    sandbox.run(&repair).success();
-    // The store has what is the image's own, and nothing has what neither has.
+    let repair = "verify lab --full --repair --offline";
+    sandbox.run(repair).success();
+    // Only the store has the image's own layer.
     let own = own_layer(&lock);
     delete("calico/node", &own).await;
-    sandbox.run(&repair).success();
+    sandbox.run(repair).success();
     delete("calico/node", &own).await;
     store(&sandbox).discard(&own).unwrap();
-    let run = sandbox.run(&repair).exits_with(1);
+    let run = sandbox.run(repair).exits_with(1);
     assert_names(&run, &own, "calico/node:v3.30.2");
 }

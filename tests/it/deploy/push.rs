@@ -1,5 +1,5 @@
-//! Tests of `push`: one contract over every kind of registry, the command itself, and bundles that
-//! must be refused.
+//! Tests of `push`: promises that hold for every kind of registry, the command itself, and bundles
+//! that must be refused.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -16,11 +16,11 @@ use secrecy::SecretString;
 use sha2::Digest as _;
 use support::bundles::{self, FILE, Member};
 use support::registries::{PASSWORD, USER};
-use support::{Certificates, Run, Sandbox, TestRegistry};
+use support::{Arguments, Certificates, Run, Sandbox, TestRegistry};
 
 use crate::AIRLOCK;
 
-/// Makes a test of each promise for each kind of registry.
+/// Makes a test of each promise with each kind of registry.
 macro_rules! promises {
     ($($promise:ident),* $(,)?) => {
         mod embedded {
@@ -59,7 +59,7 @@ promises!(
     a_push_sends_only_what_is_missing,
     a_missing_blob_tags_nothing,
     a_tag_that_points_elsewhere_is_moved,
-    nodes_read_everything_back_where_nobody_is_refused,
+    nodes_pull_everything_unless_the_registry_requires_credentials,
 );
 
 async fn everything_that_was_pushed_is_served_byte_for_byte(registry: TestRegistry) {
@@ -70,7 +70,7 @@ async fn everything_that_was_pushed_is_served_byte_for_byte(registry: TestRegist
         assert_eq!(pushed.digest, root(&artifact).digest);
         assert_eq!(pushed.replaced, None);
     }
-    // Another client, which has no memory of what it sent.
+    // A new client has no recorded state of the push.
     let client = registry.client();
     for artifact in content.artifacts() {
         let name = artifact.name();
@@ -128,7 +128,7 @@ async fn a_second_push_sends_nothing(registry: TestRegistry) {
 async fn a_push_sends_only_what_is_missing(registry: TestRegistry) {
     let content = Content::of(&bundles::tiny());
     content.push_all(&registry.client()).await;
-    // The same artifact under another tag: all blobs and children are in this repository.
+    // The repository already has all blobs and manifests of this tag.
     for mut artifact in content.artifacts() {
         artifact.tag = "again".to_owned();
         let counted = Counted::new(&content.store.0);
@@ -156,7 +156,7 @@ async fn a_missing_blob_tags_nothing(registry: TestRegistry) {
     let content = Content::of(&bundles::tiny());
     for artifact in content.artifacts() {
         let client = registry.client();
-        // The layer that no other artifact has.
+        // A layer that no other artifact has.
         let missing = &artifact.manifests[0].blobs.last().unwrap().digest;
         let source = Lacking {
             store: &content.store.0,
@@ -175,7 +175,7 @@ async fn a_missing_blob_tags_nothing(registry: TestRegistry) {
             "{}",
             artifact.name()
         );
-        // And the same client resumes where it failed.
+        // The same client completes the push when the blob is available.
         client.push(&artifact, &content.store, &()).await.unwrap();
     }
 }
@@ -184,15 +184,15 @@ async fn a_tag_that_points_elsewhere_is_moved(registry: TestRegistry) {
     let content = Content::of(&bundles::tiny());
     let mut artifacts = content.artifacts();
     let client = registry.client();
-    let there = artifacts.pop().unwrap();
-    client.push(&there, &content.store, &()).await.unwrap();
+    let present = artifacts.pop().unwrap();
+    client.push(&present, &content.store, &()).await.unwrap();
     let wanted = Artifact {
-        repository: there.repository.clone(),
-        tag: there.tag.clone(),
+        repository: present.repository.clone(),
+        tag: present.tag.clone(),
         ..artifacts.pop().unwrap()
     };
     let pushed = client.push(&wanted, &content.store, &()).await.unwrap();
-    assert_eq!(pushed.replaced.as_ref(), Some(&root(&there).digest));
+    assert_eq!(pushed.replaced.as_ref(), Some(&root(&present).digest));
     let found = client
         .head_manifest(&wanted.repository, &wanted.tag)
         .await
@@ -201,7 +201,7 @@ async fn a_tag_that_points_elsewhere_is_moved(registry: TestRegistry) {
     assert_eq!(found.digest.as_ref(), Some(&root(&wanted).digest));
 }
 
-async fn nodes_read_everything_back_where_nobody_is_refused(registry: TestRegistry) {
+async fn nodes_pull_everything_unless_the_registry_requires_credentials(registry: TestRegistry) {
     let content = Content::of(&bundles::small());
     content.push_all(&registry.client()).await;
     let node = Node::new(registry.endpoint()).unwrap();
@@ -264,8 +264,7 @@ async fn a_wrong_password_is_unauthorized_and_never_reported() {
 async fn a_certificate_of_another_authority_is_refused() {
     let registry = TestRegistry::tls().await;
     let other = Certificates::local();
-    // Without any CA, loopback is taken for plain HTTP; `localhost` in the certificate is not the
-    // point here.
+    // A client uses HTTPS for a loopback address only if the endpoint has a CA.
     let endpoint = Endpoint::new(&registry.address, Some(&other.ca_pem)).unwrap();
     let client = Registry::new(endpoint.clone(), Credentials::Anonymous).unwrap();
     let error = client.ping().await.unwrap_err();
@@ -321,7 +320,7 @@ async fn the_command_pushes_once_and_then_finds_nothing_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_push_continues_after_some_artifacts_are_there() {
+async fn a_push_sends_only_the_artifacts_that_are_missing() {
     let registry = TestRegistry::embedded().await;
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
@@ -339,7 +338,7 @@ async fn a_push_continues_after_some_artifacts_are_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
-async fn what_another_environment_has_in_the_same_registry_is_taken_over_from_there() {
+async fn blobs_of_another_environment_in_the_same_registry_are_mounted() {
     let registry = TestRegistry::plain().await;
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
@@ -418,13 +417,13 @@ async fn a_push_that_is_killed_tags_nothing_that_is_incomplete_and_the_next_one_
     }
     sandbox.run("push lab").success();
     sandbox.run("verify lab").success();
-    // Nor does the store keep what was half written.
-    let half_written = files_below(&sandbox.path("bundles/store"))
+    // The store has no partially written blob.
+    let other_files = files_below(&sandbox.path("bundles/store"))
         .into_iter()
         .filter(|file| !file.contains("/blobs/sha256/"))
         .map(|file| file.rsplit('/').next().unwrap().to_owned())
         .collect::<BTreeSet<String>>();
-    insta::assert_snapshot!(format!("{half_written:?}"), @r#"{"index.json", "index.lock", "lock", "oci-layout"}"#);
+    insta::assert_snapshot!(format!("{other_files:?}"), @r#"{"index.json", "index.lock", "lock", "oci-layout"}"#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -445,7 +444,7 @@ async fn a_push_to_a_protected_environment_requires_its_name() {
     assert_nothing_tagged(&registry, &bundles::lock_of(&sandbox)).await;
     sandbox.run("push lab --confirm prod").exits_with(8);
     sandbox.run("push lab --confirm lab").success();
-    // If nothing is pushed, no confirmation is needed.
+    // A push with nothing to send needs no confirmation.
     sandbox.run("push lab").success();
 }
 
@@ -500,7 +499,7 @@ async fn the_command_trusts_the_authority_that_the_environment_names() {
 // case 5.6
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
-async fn a_registry_that_refuses_anonymous_pulls_is_found_before_anything_is_sent() {
+async fn a_registry_that_refuses_anonymous_pulls_is_reported_before_anything_is_sent() {
     let registry = TestRegistry::with_credentials().await;
     let mut sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "  push-credentials: { env: LAB }\n");
@@ -520,7 +519,7 @@ async fn a_registry_that_refuses_anonymous_pulls_is_found_before_anything_is_sen
         .variable("LAB_USERNAME", USER)
         .variable("LAB_PASSWORD", "not-the-password");
     let run = sandbox.run("push lab").exits_with(5);
-    // Which artifact is asked for first differs from run to run.
+    // It differs from run to run which artifact is requested first.
     let expected = [
         "the user `courier` was rejected: 401 Unauthorized",
         "hint: check user and password: the variables that registry.push-credentials names",
@@ -553,24 +552,16 @@ async fn a_registry_that_refuses_anonymous_pulls_is_found_before_anything_is_sen
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
-async fn credentials_are_found_where_docker_keeps_them() {
+async fn credentials_of_docker_login_are_used() {
     let registry = TestRegistry::with_credentials().await;
     let sandbox = Sandbox::new(AIRLOCK);
-    // Nodes have a secret to pull with, so a registry which refuses strangers will do.
+    // Nodes have a pull secret, so the registry may refuse anonymous pulls.
     registry.describe(&sandbox, "");
     let file = "environments/lab/environment.yaml";
     sandbox.edit(file, "config:\n", "config:\n  registries: { imageRegistry: { credentialsSecretName: pull }, chartRegistry: { credentialsSecretName: pull } }\n");
     bundles::make_locked(&sandbox, &bundles::tiny());
-    // base64 of `courier:correct-horse`, as `docker login` writes it.
-    let auths = serde_json::json!({
-        "auths": { &registry.address: { "auth": "Y291cmllcjpjb3JyZWN0LWhvcnNl" } }
-    });
-    std::fs::create_dir_all(sandbox.home().join(".docker")).unwrap();
-    std::fs::write(
-        sandbox.home().join(".docker/config.json"),
-        auths.to_string(),
-    )
-    .unwrap();
+    // `courier:correct-horse` in Base64.
+    sandbox.log_in(&registry.address, "Y291cmllcjpjb3JyZWN0LWhvcnNl");
     let run = sandbox.run("push lab");
     insta::assert_snapshot!(run.whole(), @"
     exit code: 0
@@ -588,7 +579,7 @@ async fn credentials_are_found_where_docker_keeps_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bundle_with_one_flipped_bit_is_refused_wherever_it_is() {
+async fn a_bundle_with_one_flipped_bit_is_refused_at_every_position() {
     let registry = TestRegistry::embedded().await;
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
@@ -598,7 +589,8 @@ async fn a_bundle_with_one_flipped_bit_is_refused_wherever_it_is() {
     let layers = layers(&whole, &lock);
     assert!(layers.len() > 3, "{layers:?}");
 
-    // The headers of gzip and of the first members, its trailer, and places all over.
+    // Positions in the headers of gzip and of the first members, in the trailer, in each layer, and
+    // at regular distances.
     let length = whole.len();
     let mut places: BTreeSet<usize> = (0..length).step_by(length / 40).collect();
     places.extend([0, 1, 2, 3, 9, 10, 11, 15, 20, 130, 160, 170, 280]);
@@ -618,13 +610,13 @@ async fn a_bundle_with_one_flipped_bit_is_refused_wherever_it_is() {
         }
     }
     assert_nothing_tagged(&registry, &lock).await;
-    // It was the flipped bits alone.
+    // The bundle without a flipped bit is accepted.
     push_of(&sandbox, &whole).success();
     assert_pushed(&registry, &lock).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bundle_that_was_cut_is_refused_wherever_it_was() {
+async fn a_truncated_bundle_is_refused_at_every_length() {
     let registry = TestRegistry::embedded().await;
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
@@ -643,11 +635,11 @@ async fn a_bundle_that_was_cut_is_refused_wherever_it_was() {
     for cut in cuts {
         let run = push_of(&sandbox, &whole[..cut]);
         assert_eq!(run.code, Some(4), "{cut} bytes: {}", run.whole());
-        // Cut, and filled up with what a sparse copy leaves.
+        // A sparse copy fills the missing part with zeros.
         let mut filled = whole[..cut].to_vec();
         filled.resize(length, 0);
         if filled == whole {
-            // The last bytes of gzip are the high ones of a length.
+            // The last bytes of gzip are the high bytes of a length, so they are zero.
             continue;
         }
         let run = push_of(&sandbox, &filled);
@@ -667,7 +659,7 @@ async fn a_bundle_that_was_cut_is_refused_wherever_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bundle_that_was_repacked_is_refused_by_the_archives_name() {
+async fn a_repacked_bundle_is_refused_with_the_name_of_the_archive() {
     let registry = TestRegistry::embedded().await;
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
@@ -679,7 +671,7 @@ async fn a_bundle_that_was_repacked_is_refused_by_the_archives_name() {
         .position(|member| member.path.contains("pause"))
         .unwrap();
 
-    // An archive is gone, and the size is as it was.
+    // An archive is missing, and the size of the bundle is the same.
     let mut without = members.clone();
     without[place].path = "bundles/images/padding.txt".to_owned();
     insta::assert_snapshot!(push_of(&sandbox, &bundles::pack(&without)).whole(), @"
@@ -693,7 +685,7 @@ async fn a_bundle_that_was_repacked_is_refused_by_the_archives_name() {
     hint: trust the lock bundles/v4.1.5-amd64.lock.yaml, which was reviewed and committed, not the copied bundle: compare bundles/mke_bundle_v4.1.5_amd64.tar.gz with its source, and copy it again; to download it, move it away and run `cargo xtask fetch`
     ");
 
-    // An archive holds something else of the same size: a layer's byte, and its digests with it.
+    // An archive has different content of the same size.
     let mut other = bundles::tiny();
     other.artifacts[1] = bundles::image(
         "pause",
@@ -713,7 +705,7 @@ async fn a_bundle_that_was_repacked_is_refused_by_the_archives_name() {
     hint: trust the lock bundles/v4.1.5-amd64.lock.yaml, which was reviewed and committed, not the copied bundle: compare bundles/mke_bundle_v4.1.5_amd64.tar.gz with its source, and copy it again; to download it, move it away and run `cargo xtask fetch`
     ");
 
-    // The archives are as they were, and their order is not.
+    // The archives are the same, but in a different order.
     let mut turned = members.clone();
     turned.swap(place, place - 1);
     insta::assert_snapshot!(push_of(&sandbox, &bundles::pack(&turned)).whole(), @"
@@ -727,7 +719,7 @@ async fn a_bundle_that_was_repacked_is_refused_by_the_archives_name() {
     hint: trust the lock bundles/v4.1.5-amd64.lock.yaml, which was reviewed and committed, not the copied bundle: compare bundles/mke_bundle_v4.1.5_amd64.tar.gz with its source, and copy it again; to download it, move it away and run `cargo xtask fetch`
     ");
 
-    // One more archive, in the place of the matrix.
+    // The bundle has one more archive, and the lock records the new size.
     let mut more = members.clone();
     more.push(Member::new(
         "bundles/images/extra@v1.tar",
@@ -757,7 +749,7 @@ async fn a_bundle_that_was_repacked_is_refused_by_the_archives_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_written_outside_of_bundles_and_the_environments_folder() {
+async fn no_command_writes_outside_of_bundles_and_the_environments_folder() {
     let registry = TestRegistry::embedded().await;
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
@@ -800,7 +792,7 @@ async fn nothing_is_written_outside_of_bundles_and_the_environments_folder() {
 async fn memory_does_not_depend_on_the_size_of_a_bundle() {
     const ARCHIVES: usize = 12;
     const LAYER: usize = 26_000_000;
-    /// Less than the bundle by far, and more than the program takes for itself.
+    /// Much less than the bundle, and more than the program needs without a bundle.
     const MOST: u64 = 200_000_000;
     let registry = TestRegistry::plain().await;
     let sandbox = Sandbox::new(AIRLOCK);
@@ -819,19 +811,19 @@ async fn memory_does_not_depend_on_the_size_of_a_bundle() {
     let (code, bytes) = memory_of(&sandbox, &["lock", "v4.1.5", "--bundle", file.as_str()]);
     assert_eq!(code, Some(0));
     assert!((1..MOST).contains(&bytes), "lock takes {bytes} bytes");
-    // Reading and pushing in one process, as it is inside.
+    // Inside, one process reads the bundle and pushes.
     bundles::forget_store(&sandbox);
-    let (code, bytes) = memory_of(&sandbox, &["push", "lab"]);
+    let (code, bytes) = memory_of(&sandbox, "push lab");
     assert_eq!(code, Some(0));
     assert!((1..MOST).contains(&bytes), "push takes {bytes} bytes");
     assert_pushed(&registry, &bundles::lock_of(&sandbox)).await;
 }
 
-/// `skopeo` is the referee: another program, of other authors, from the same archives.
+/// Compares a push with the push of a program of other authors, from the same archives.
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
 #[cfg_attr(without_skopeo, ignore = "skopeo is not on PATH")]
-async fn skopeo_finds_what_it_would_have_pushed_itself() {
+async fn a_push_and_skopeo_make_the_same_manifests() {
     let registry = TestRegistry::plain().await;
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
@@ -886,8 +878,8 @@ async fn skopeo_finds_what_it_would_have_pushed_itself() {
             .to_string()
             .starts_with("application/vnd.docker.")
         {
-            // skopeo takes no such manifest from an OCI archive; it was made by skopeo, and pushed
-            // from where it was.
+            // skopeo does not read such a manifest from an OCI archive. skopeo made this image in a
+            // folder, so it is copied from there.
             let from = format!("dir:{}", sandbox.path("docker"));
             skopeo(
                 &sandbox,
@@ -918,7 +910,7 @@ async fn skopeo_finds_what_it_would_have_pushed_itself() {
             &["inspect", "--raw", "--tls-verify=false", &theirs],
         );
         assert_eq!(ours, theirs, "{name}");
-        // And what we pushed can be copied out whole, blobs included.
+        // skopeo can pull the pushed artifact with its blobs.
         let out = sandbox.path("out");
         let _ = std::fs::remove_dir_all(&out);
         skopeo(
@@ -936,7 +928,7 @@ async fn skopeo_finds_what_it_would_have_pushed_itself() {
     }
 }
 
-/// The blobs of a bundle, and what a registry is to hold of it.
+/// The blobs of a bundle, and its lock.
 pub(crate) struct Content {
     _folder: tempfile::TempDir,
     lock: Lock,
@@ -946,7 +938,7 @@ pub(crate) struct Content {
 /// A store as a source of blobs.
 pub(crate) struct Stored(Store);
 
-/// A store that notes what was opened.
+/// A store that records which blobs are opened.
 struct Counted<'a> {
     store: &'a Store,
     opened: Mutex<BTreeSet<String>>,
@@ -1023,7 +1015,7 @@ impl BlobSource for Lacking<'_> {
     }
 }
 
-/// Checks that every tag of a lock has its digest, by a client that did not push.
+/// Checks with a new client that every tag of a lock points to its digest.
 async fn assert_pushed(registry: &TestRegistry, lock: &Lock) {
     let client = registry.client();
     for artifact in artifacts(lock, "mke/four") {
@@ -1048,7 +1040,7 @@ async fn assert_nothing_tagged(registry: &TestRegistry, lock: &Lock) {
     }
 }
 
-/// Returns what a registry is to hold below `project` for a lock.
+/// Returns the artifacts of a lock as they are pushed to `project`.
 pub(crate) fn artifacts(lock: &Lock, project: &str) -> Vec<Artifact> {
     let manifest = |manifest: &bundle::Manifest| Manifest {
         digest: manifest.digest.clone(),
@@ -1073,17 +1065,17 @@ pub(crate) fn artifacts(lock: &Lock, project: &str) -> Vec<Artifact> {
         .collect()
 }
 
+/// Returns the manifest that an artifact's tag points to.
 pub(crate) fn root(artifact: &Artifact) -> &Manifest {
     artifact.manifests.last().unwrap()
 }
 
-/// Runs the command to its end, and returns its exit code and the most memory that it had, in
-/// bytes.
+/// Runs the command to its end, and returns its exit code and its peak memory, in bytes.
 ///
-/// The kernel's figure only ever grows, so asking for it now and then misses nothing but the last
-/// moments. What `wait4` returns would include the memory of the process that started the command.
+/// VmHWM only grows, so reading it repeatedly misses only the last moments. The figure of `wait4`
+/// would include the memory of the process that started the command.
 #[cfg(target_os = "linux")]
-fn memory_of(sandbox: &Sandbox, arguments: &[&str]) -> (Option<i32>, u64) {
+fn memory_of(sandbox: &Sandbox, arguments: impl Arguments) -> (Option<i32>, u64) {
     let mut child = sandbox
         .command(arguments)
         .stdout(Stdio::null())
@@ -1093,7 +1085,7 @@ fn memory_of(sandbox: &Sandbox, arguments: &[&str]) -> (Option<i32>, u64) {
     let status = format!("/proc/{}/status", child.id());
     let mut most = 0;
     loop {
-        // It is gone from the file as soon as the process has ended.
+        // The line is missing as soon as the process has ended.
         let kilobytes = std::fs::read_to_string(&status).ok().and_then(|text| {
             let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
             line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
@@ -1106,7 +1098,7 @@ fn memory_of(sandbox: &Sandbox, arguments: &[&str]) -> (Option<i32>, u64) {
     }
 }
 
-/// Puts these bytes where the bundle is expected, forgets what was read before, and pushes.
+/// Replaces the bundle by these bytes, empties the store, and pushes.
 #[must_use]
 fn push_of(sandbox: &Sandbox, bundle: &[u8]) -> Run {
     std::fs::write(sandbox.path(&format!("bundles/{FILE}")), bundle).unwrap();
@@ -1114,8 +1106,7 @@ fn push_of(sandbox: &Sandbox, bundle: &[u8]) -> Run {
     sandbox.run("push lab")
 }
 
-/// Finds the layers of an uncompressed bundle: which of its bytes each takes, and in which archive
-/// it is.
+/// Returns the layers of an uncompressed bundle: the range of bytes of each, and its archive.
 fn layers(bundle: &[u8], lock: &Lock) -> Vec<(std::ops::Range<usize>, String)> {
     let mut found = Vec::new();
     for member in bundles::unpack(bundle) {
@@ -1132,7 +1123,7 @@ fn layers(bundle: &[u8], lock: &Lock) -> Vec<(std::ops::Range<usize>, String)> {
             .collect();
         for blob in bundles::untar(&member.bytes) {
             let name = blob.path.rsplit('/').next().unwrap();
-            // Shared bytes are in several places; bytes that cross a gzip block are in none.
+            // Shared bytes are found several times. Bytes that cross a gzip block are not found.
             let mut places = (0..bundle.len() - blob.bytes.len())
                 .filter(|&start| bundle[start..].starts_with(&blob.bytes));
             if let (true, Some(start), None) = (layers.contains(name), places.next(), places.next())
@@ -1191,7 +1182,7 @@ fn archives_by_skopeo(sandbox: &Sandbox) -> Vec<Member> {
         );
         std::fs::read(&file).unwrap()
     };
-    // An OCI layout around what skopeo makes of the image in Docker's format.
+    // skopeo converts the image to Docker's format. The files are packed as an OCI layout.
     let docker = sandbox.path("docker");
     let from = format!("oci:{}", layout("pause"));
     skopeo(
@@ -1237,8 +1228,8 @@ fn skopeo(sandbox: &Sandbox, arguments: &[&str]) -> Vec<u8> {
         .env_remove("XDG_RUNTIME_DIR")
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "skopeo {arguments:?}: {said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "skopeo {arguments:?}: {stderr}");
     output.stdout
 }
 
@@ -1252,7 +1243,7 @@ fn blob_of(archive: &[u8], hex: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_moment_in_the_past_is_refused() {
+fn an_end_in_the_past_is_refused() {
     let run = Sandbox::new(AIRLOCK).run("push lab --until 2020-01-01T00:00");
     run.exits_with(64)
         .reports("error: `--until 2020-01-01T00:00:00` is in the past\n");

@@ -1,5 +1,5 @@
-//! Registries that refuse: one rejected write and one wrong password a run, however many artifacts,
-//! environments and requests there are.
+//! Registries that refuse: a run sends one rejected write and one wrong password, however many
+//! artifacts and environments it has.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use support::{Sandbox, TestRegistry, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
-/// A workspace with two environments, `lab` and `prod`, and sixty artifacts.
+/// Makes a workspace with more than sixty artifacts and credentials with this password.
 fn workspace(password: &str) -> Sandbox {
     let mut sandbox = Sandbox::new(AIRLOCK);
     let mut recipe = bundles::tiny();
@@ -28,6 +28,7 @@ fn workspace(password: &str) -> Sandbox {
     sandbox
 }
 
+/// Writes the environments `lab` and `prod` with this registry and these lines of `config:`.
 fn describe(sandbox: &Sandbox, address: &str, config: &str) {
     for (name, project) in [("lab", "mke/four"), ("prod", "other")] {
         let text =
@@ -45,7 +46,7 @@ fn describe(sandbox: &Sandbox, address: &str, config: &str) {
 
 // case 1.5
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_refuses_writes_sees_one_of_each_command() {
+async fn a_registry_that_refuses_writes_gets_one_write_from_each_command() {
     let open = quirks!(open_for_reading: true);
     let wrong_password = quirks!(..open.clone(); wants_password: true);
     let no_tokens = quirks!(..open; token_life: Some(u32::MAX), no_tokens_for_writing: true);
@@ -60,12 +61,7 @@ async fn a_registry_that_refuses_writes_sees_one_of_each_command() {
         (Quirks::default(), deny(405, "UNSUPPORTED"), PASSWORD, 1, 0),
     ] {
         let sandbox = workspace(password);
-        for command in [
-            &["push", "lab"][..],
-            &["push", "lab", "prod"],
-            &["deploy", "lab"],
-            &["preflight", "lab"],
-        ] {
+        for command in ["push lab", "push lab prod", "deploy lab", "preflight lab"] {
             let registry = FaultyRegistry::start(quirks.clone(), &rules, 1).await;
             describe(&sandbox, &registry.address, "");
             let run = sandbox.run(command).exits_with(5);
@@ -77,18 +73,18 @@ async fn a_registry_that_refuses_writes_sees_one_of_each_command() {
                 "{command:?}: {whole}"
             );
             assert!(registry.is_empty(), "{command:?}: {whole}");
-            if command[0] != "preflight" {
-                // One message, whatever the plan before it shows.
-                let said = run.stderr.lines();
-                let said = said.skip_while(|line| !line.contains("error: "));
-                assert!((1..8).contains(&said.count()), "{whole}");
+            if command != "preflight lab" {
+                // After the plan, standard error has one message.
+                let message = run.stderr.lines();
+                let message = message.skip_while(|line| !line.contains("error: "));
+                assert!((1..8).contains(&message.count()), "{whole}");
                 run.reports("hint: ");
             }
         }
     }
 }
 
-// The login is tried by a write, since this registry serves reads without one.
+// Preflight tests the login with a write, because this registry serves reads without a login.
 #[tokio::test(flavor = "multi_thread")]
 async fn preflight_finds_a_wrong_password_where_reading_requires_none() {
     let quirks = quirks!(wants_password: true, open_for_reading: true);
@@ -102,7 +98,7 @@ async fn preflight_finds_a_wrong_password_where_reading_requires_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_and_a_missing_one_are_told_apart() {
+async fn the_error_distinguishes_a_wrong_password_from_a_missing_one() {
     let wants_password = quirks!(wants_password: true);
     let mut all = String::new();
     let registry = FaultyRegistry::start(wants_password, &[], 1).await;
@@ -117,7 +113,7 @@ async fn a_wrong_password_and_a_missing_one_are_told_apart() {
         all.push_str(&run.stderr);
     }
     all.lacks("not-the-password");
-    // Which of the concurrent requests fails first is open.
+    // It differs from run to run which of the concurrent requests fails first.
     let path = regex_lite::Regex::new("mke/four/[^:]+:").unwrap();
     let all = path.replace_all(&all, "mke/four/[NAME]:");
     insta::assert_snapshot!(all, @"
@@ -130,7 +126,7 @@ async fn a_wrong_password_and_a_missing_one_are_told_apart() {
     ");
 }
 
-// A quota or an immutable tag is about one artifact.
+// A quota or an immutable tag concerns one artifact, not the registry.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_artifact_that_is_refused_for_its_content_stops_no_other() {
     let immutable = "hint: allow this tag to be overwritten";
@@ -167,7 +163,7 @@ async fn an_artifact_that_is_refused_for_its_content_stops_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_is_shown_once_by_each_command() {
+async fn each_command_sends_a_wrong_password_once() {
     let tokens = quirks!(token_life: Some(u32::MAX));
     let password = quirks!(wants_password: true);
     let secret = "  registries:\n    imageRegistry: { credentialsSecretName: pull }\n    chartRegistry: { credentialsSecretName: pull }\n";
@@ -177,21 +173,21 @@ async fn a_wrong_password_is_shown_once_by_each_command() {
         describe(&sandbox, &registry.address, secret);
         sandbox.run("render lab").success();
         for command in [
-            &["status", "lab"][..],
-            &["report", "lab"],
-            &["plan", "lab"],
-            &["verify", "lab"],
-            &["verify", "lab", "--full"],
-            &["snapshot", "lab", "--out", "snapshot.yaml"],
-            &["push", "lab"],
-            &["deploy", "lab"],
-            &["preflight", "lab"],
+            "status lab",
+            "report lab",
+            "plan lab",
+            "verify lab",
+            "verify lab --full",
+            "snapshot lab --out snapshot.yaml",
+            "push lab",
+            "deploy lab",
+            "preflight lab",
         ] {
             let before = registry.wrong_passwords();
             let run = sandbox.run(command);
-            let shown = registry.wrong_passwords() - before;
-            assert_eq!(shown, 1, "{command:?}: {}", run.whole());
-            if let ["status" | "verify", ..] = command {
+            let sent = registry.wrong_passwords() - before;
+            assert_eq!(sent, 1, "{command:?}: {}", run.whole());
+            if command.starts_with("status") || command.starts_with("verify") {
                 let whole = run.whole();
                 whole.has(&format!("`{USER}` was rejected"));
                 whole.lacks("without credentials");
@@ -202,7 +198,7 @@ async fn a_wrong_password_is_shown_once_by_each_command() {
 
 // case 7.5
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_gets_a_line_every_ten_seconds() {
+async fn without_a_terminal_progress_is_one_line_every_ten_seconds() {
     let registry = FaultyRegistry::start(Quirks::default(), &[], 1).await;
     let sandbox = Sandbox::new(AIRLOCK);
     let mut recipe = bundles::tiny();
@@ -231,7 +227,7 @@ async fn a_log_gets_a_line_every_ten_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_is_slow_to_answer_is_named_while_it_is_waited_for() {
+async fn a_slow_registry_is_named_while_a_push_waits_for_it() {
     let server = Server::start(|_: &Asked| {
         std::thread::sleep(Duration::from_secs(4));
         StatusCode::NOT_FOUND.into_response()
@@ -240,15 +236,14 @@ async fn a_registry_that_is_slow_to_answer_is_named_while_it_is_waited_for() {
     let sandbox = workspace(PASSWORD);
     describe(&sandbox, &server.address, "");
     let run = sandbox.run("push lab").exits_with(5);
-    let waiting = "has not answered for 3 s; still waiting";
-    run.reports(waiting);
+    run.reports("has not answered for 3 s; still waiting");
 }
 
 // case 5.6
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nodes_may_pull_is_asked_before_anything_is_sent() {
-    // One that gives strangers no tokens is private. One that refuses what it does not have yet is
-    // not.
+async fn anonymous_pulls_are_tested_before_anything_is_sent() {
+    // A registry without tokens for anonymous clients is private. A registry that answers 403 for
+    // missing content is not.
     let private = quirks!(token_life: Some(u32::MAX));
     let reticent = quirks!(unknown: 403);
     let sandbox = workspace(PASSWORD);

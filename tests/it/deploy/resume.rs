@@ -1,5 +1,5 @@
-//! Uploads that end before their end, against the real registry: what it keeps decides what the
-//! next run sends.
+//! Uploads to `registry:2` that are interrupted. What the registry keeps of an upload decides what
+//! the next run sends.
 
 use std::fs::File;
 use std::io;
@@ -17,13 +17,13 @@ use tempfile::TempDir;
 
 const SIZE: usize = 12 << 20;
 
-/// An image with one large layer, in files by digest.
+/// An image with one large layer. The name of each file is a digest.
 struct Image {
     folder: TempDir,
     artifact: Artifact,
 }
 
-/// Stops as soon as two megabytes are on their way, and records the events.
+/// Requests a stop as soon as 2 MiB of the layer are sent, and records the progress events.
 #[derive(Default)]
 struct Watch {
     stop: Stop,
@@ -92,7 +92,7 @@ impl Image {
     }
 }
 
-/// Returns a client as a new process would make it; at its rate the layer takes four seconds.
+/// Returns a client as a new process makes it. With its rate, the layer takes four seconds.
 fn client(registry: &TestRegistry, folder: &TempDir, stop: &Stop) -> Registry {
     let path = Utf8Path::from_path(folder.path()).unwrap();
     let sessions: Option<Arc<dyn SessionStore>> =
@@ -108,8 +108,8 @@ fn client(registry: &TestRegistry, folder: &TempDir, stop: &Stop) -> Registry {
     Registry::with_settings(registry.endpoint(), anonymous, settings).unwrap()
 }
 
-/// Pushes to the end, and returns what was first told to be on its way of the layer.
-async fn first_told(registry: &TestRegistry, folder: &TempDir, image: &Image) -> u64 {
+/// Completes the push, and returns the offset of the layer in the first progress event.
+async fn first_progress(registry: &TestRegistry, folder: &TempDir, image: &Image) -> u64 {
     let watch = Watch::default();
     let client = client(registry, folder, &Stop::default());
     let pushed = client.push(&image.artifact, image, &watch).await.unwrap();
@@ -119,7 +119,7 @@ async fn first_told(registry: &TestRegistry, folder: &TempDir, image: &Image) ->
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
-async fn registry_2_is_gone_on_with_after_a_calm_stop() {
+async fn an_upload_to_registry_2_resumes_after_a_graceful_stop() {
     let registry = TestRegistry::plain().await;
     let (image, folder) = (Image::new(), tempfile::tempdir().unwrap());
     let watch = Watch::default();
@@ -128,24 +128,24 @@ async fn registry_2_is_gone_on_with_after_a_calm_stop() {
         .await
         .unwrap_err();
     assert!(matches!(error, Error::Stopped), "{error:?}");
-    let first = first_told(&registry, &folder, &image).await;
+    let first = first_progress(&registry, &folder, &image).await;
     assert!(first > 2 << 20, "{first}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
-async fn registry_2_is_filled_after_a_hard_end() {
+async fn a_push_to_registry_2_completes_after_an_abrupt_end() {
     let registry = TestRegistry::plain().await;
     let (image, folder) = (Image::new(), tempfile::tempdir().unwrap());
     let watch = Watch::default();
     let client = client(&registry, &folder, &Stop::default());
     tokio::select! {
-        _ = client.push(&image.artifact, &image, &watch) => panic!("it was to take longer"),
+        _ = client.push(&image.artifact, &image, &watch) => panic!("the push ended before the stop"),
         () = watch.stop.requested() => {}
     }
     drop(client);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-    // It is tagged in the end whatever the registry has kept.
-    first_told(&registry, &folder, &image).await;
+    // The push completes, whatever the registry has kept.
+    first_progress(&registry, &folder, &image).await;
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

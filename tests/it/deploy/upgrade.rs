@@ -1,5 +1,5 @@
-//! The upgrade of a cluster by `deploy`: which commands of which mkectl run, what stops it before
-//! anything is touched, and what it leaves.
+//! `deploy` upgrades a cluster: which commands of which mkectl run, which problems prevent the
+//! upgrade, and which files it leaves.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +10,7 @@ use support::wire::Wire;
 use support::{Lab, Server, Text as _};
 
 use crate::deploy::deploy::{Running, assert_ended};
-use crate::deploy::operation::platform;
+use crate::deploy::mkectl::platform;
 use crate::{AIRLOCK, FAKE_MKECTL};
 
 const RELEASES: [&str; 8] = [
@@ -19,35 +19,36 @@ const RELEASES: [&str; 8] = [
 
 const RECEIPT: &str = "environments/lab/receipt.yaml";
 
-/// What the way from 4.1.2 asks for.
+/// The node ports that an upgrade from v4.1.2 requires.
 const PORTS: &str = "  gatewayMKEIngress: { nodePorts: { http: 33010, https: 33011 } }\n";
 
-/// A cluster of a release, and an environment that names a later one; every bundle is in the store.
-struct Road {
+/// A cluster of one release, and an environment that names a later release. Every bundle is in the
+/// store.
+struct UpgradeLab {
     lab: Lab,
 }
 
-support::used_as!(Road, lab: Lab);
+support::used_as!(UpgradeLab, lab: Lab);
 
-impl Road {
-    /// Makes it, with the mkectl of the later release on PATH and no other one.
+impl UpgradeLab {
+    /// Makes the lab. PATH has only the mkectl of the later release.
     async fn new(from: &str, to: &str) -> Self {
         let mut lab = Lab::without_mkectl(AIRLOCK).await;
         let cluster = lab.home().join("cluster.yaml");
         lab.variable("FAKE_MKECTL_CLUSTER", cluster.as_str());
         lab.edit_environment("config:\n", &format!("config:\n{PORTS}"));
-        let road = Self { lab };
-        road.lock(from);
-        road.lock(to);
-        road.name(from);
-        road.install(from);
-        road.run("deploy lab").success();
-        road.name(to);
-        road.install(to);
-        road
+        let lab = Self { lab };
+        lab.lock(from);
+        lab.lock(to);
+        lab.set_release(from);
+        lab.install_mkectl(from);
+        lab.run("deploy lab").success();
+        lab.set_release(to);
+        lab.install_mkectl(to);
+        lab
     }
 
-    /// Locks a release with the bundle that all of them have here, without a mkectl.
+    /// Locks a release without a mkectl. All releases have the same bundle.
     fn lock(&self, release: &str) {
         let bundle = self.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
         if !self.lock_path(release).exists() {
@@ -71,7 +72,7 @@ impl Road {
         std::fs::write(path, lock.to_yaml()).unwrap();
     }
 
-    /// Locks the mkectl of a release, which is to be had from `url`.
+    /// Locks the mkectl of a release, with its download at `url`.
     fn lock_mkectl(&self, release: &str, url: String, download: &[u8]) {
         use sha2::Digest as _;
         self.edit_lock(release, |lock| {
@@ -84,8 +85,8 @@ impl Road {
         });
     }
 
-    /// Has the mkectl of a release locked and fetched.
-    fn keep(&self, release: &str) {
+    /// Locks the mkectl of a release, and writes it where `fetch` keeps it.
+    fn fetch_mkectl(&self, release: &str) {
         let download = download(release);
         self.lock_mkectl(release, "http://127.0.0.1:1/mkectl".to_owned(), &download);
         let folder = format!("bundles/mkectl/{release}/{}", platform());
@@ -95,8 +96,8 @@ impl Road {
         write_script(&folder.join("mkectl"), release);
     }
 
-    /// Loses every mkectl of a release that was kept.
-    fn lose(&self, release: &str) {
+    /// Removes every build of a release's mkectl that a deploy kept.
+    fn remove_kept_mkectl(&self, release: &str) {
         let folder = self.path("bundles/mkectl");
         for entry in folder.read_dir_utf8().unwrap() {
             let entry = entry.unwrap();
@@ -106,8 +107,8 @@ impl Road {
         }
     }
 
-    /// Names a release in the environment.
-    fn name(&self, release: &str) {
+    /// Sets the release of the environment.
+    fn set_release(&self, release: &str) {
         let path = "environments/lab/environment.yaml";
         let text = self.read(path);
         let line = text.lines().find(|line| line.starts_with("release: "));
@@ -116,26 +117,26 @@ impl Road {
     }
 
     /// Puts the mkectl of a release on PATH.
-    fn install(&self, release: &str) {
+    fn install_mkectl(&self, release: &str) {
         write_script(&self.bin().join("mkectl"), release);
     }
 
-    /// Changes what the cluster is.
+    /// Edits the live configuration of the cluster.
     fn edit_cluster(&self, edit: impl FnOnce(String) -> String) {
         let path = self.home().join("cluster.yaml");
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(path, edit(text)).unwrap();
     }
 
-    /// Puts a kubeconfig where mkectl looks for one.
-    fn has_kubeconfig(&self) {
+    /// Writes a kubeconfig at the default path of mkectl.
+    fn write_kubeconfig(&self) {
         let folder = self.home().join(".mke");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("mke.kubeconf"), "apiVersion: v1\n").unwrap();
     }
 
-    /// Returns the commands of mkectl since the first installation, each with the release of that
-    /// mkectl. Questions about itself are left out.
+    /// Returns the commands of mkectl since the first installation, each with the release of the
+    /// mkectl. `version` and `--help` are left out.
     fn commands(&self) -> Vec<String> {
         let calls = self.calls();
         let begun = calls
@@ -157,8 +158,7 @@ impl Road {
             .collect()
     }
 
-    /// Checks that mkectl got no command that changes a cluster, and that the registry is
-    /// unchanged.
+    /// Checks that mkectl got no command that changes a cluster.
     #[track_caller]
     fn assert_untouched(&self) {
         for command in self.commands() {
@@ -178,8 +178,7 @@ impl Road {
     }
 }
 
-/// Returns a text without the hash in the folder of the mkectl that was kept: it differs from
-/// machine to machine.
+/// Replaces the hash in the folder of a kept mkectl, which differs from machine to machine.
 fn without_hash(text: &str) -> String {
     let mut parts = text.split("bundles/mkectl/v4.1.1-");
     let mut whole = parts.next().unwrap().to_owned();
@@ -190,7 +189,7 @@ fn without_hash(text: &str) -> String {
     whole
 }
 
-/// Returns a mkectl that plays a release.
+/// Returns a mkectl of a release.
 fn script(release: &str) -> String {
     format!("#!/bin/sh\nFAKE_MKECTL_VERSION={release} exec {FAKE_MKECTL} \"$@\"\n")
 }
@@ -205,47 +204,47 @@ fn download(release: &str) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuilt_receipt_does_not_need_the_mkectl_that_installed_the_cluster_on_path() {
-    let road = Road::new("v4.1.1", "v4.1.2").await;
-    let receipt = road.path("environments/lab/receipt.yaml");
+    let lab = UpgradeLab::new("v4.1.1", "v4.1.2").await;
+    let receipt = lab.path("environments/lab/receipt.yaml");
     let rebuild = "receipt rebuild lab --confirm lab";
-    // PATH has that of the release that the environment names, or that of a later one.
-    for names in ["v4.1.2", "v4.1.1"] {
+    // PATH has the mkectl of v4.1.2.
+    for release in ["v4.1.2", "v4.1.1"] {
         std::fs::remove_file(&receipt).unwrap();
-        road.name(names);
-        road.run(rebuild).success();
-        let is_known = road.receipt().contains("sha256");
-        assert_eq!(is_known, names == "v4.1.1", "{}", road.receipt());
-        road.name("v4.1.2");
-        road.run("plan lab").success();
+        lab.set_release(release);
+        lab.run(rebuild).success();
+        let is_known = lab.receipt().contains("sha256");
+        assert_eq!(is_known, release == "v4.1.1", "{}", lab.receipt());
+        lab.set_release("v4.1.2");
+        lab.run("plan lab").success();
     }
-    // Of two builds, either may have installed it.
+    // Two builds of v4.1.1 are kept, and either may have installed the cluster.
     std::fs::remove_file(&receipt).unwrap();
-    road.run(rebuild).success();
+    lab.run(rebuild).success();
     let text = format!("{}# another build\n", script("v4.1.1"));
     use sha2::Digest as _;
     let hash = hex::encode(sha2::Sha256::digest(&text));
     let folder = format!("bundles/mkectl/v4.1.1-{}/{}", &hash[..12], platform());
-    let folder = road.path(&folder);
+    let folder = lab.path(&folder);
     std::fs::create_dir_all(&folder).unwrap();
     let other = folder.join("mkectl");
     write_script(&other, "v4.1.1");
     std::fs::write(&other, text).unwrap();
-    road.run("plan lab")
+    lab.run("plan lab")
         .exits_with(6)
         .prints("requires mkectl v4.1.1, which was not found");
-    // One that was changed since does not count.
+    // A kept build that was changed does not count.
     write_script(&other, "v4.1.1");
-    road.run("plan lab").success();
+    lab.run("plan lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn status_says_whether_the_vendor_supports_the_upgrade() {
-    let road = Road::new("v4.1.1", "v4.1.5").await;
+async fn status_reports_whether_the_vendor_supports_the_upgrade() {
+    let lab = UpgradeLab::new("v4.1.1", "v4.1.5").await;
     let mut all = String::new();
     for release in ["v4.1.5", "v4.1.4", "v4.1.3"] {
-        road.lock(release);
-        road.name(release);
-        let run = road.run("status lab --format json").success();
+        lab.lock(release);
+        lab.set_release(release);
+        let run = lab.run("status lab --format json").success();
         let value = run.json();
         let drift = value["result"]["environments"][0]["drift"]
             .as_array()
@@ -269,8 +268,8 @@ async fn status_says_whether_the_vendor_supports_the_upgrade() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_release_is_an_upgrade_that_the_plan_shows_first() {
-    let road = Road::new("v4.1.1", "v4.1.2").await;
-    insta::assert_snapshot!(without_hash(&road.run("plan lab").success().whole()), @"
+    let lab = UpgradeLab::new("v4.1.1", "v4.1.2").await;
+    insta::assert_snapshot!(without_hash(&lab.run("plan lab").success().whole()), @"
     exit code: 0
     --- stdout
     Plan for lab: v4.1.2 to 127.0.0.1:[PORT]/mke
@@ -297,24 +296,25 @@ async fn a_later_release_is_an_upgrade_that_the_plan_shows_first() {
        registries:
     --- stderr
     ");
-    road.assert_untouched();
+    lab.assert_untouched();
     insta::assert_snapshot!(
         "deploy",
-        without_hash(&road.run("deploy lab").success().whole())
+        without_hash(&lab.run("deploy lab").success().whole())
     );
-    insta::assert_snapshot!("receipt", road.receipt());
-    let sandbox = &road.sandbox;
-    // What it was before is kept for a restore, and the matrix is the vendor's to the byte.
+    insta::assert_snapshot!("receipt", lab.receipt());
+    let sandbox = &lab.sandbox;
+    // The earlier configuration is kept for a restore. The release matrix is that of the bundle.
     let before = sandbox.read("environments/lab/backups/v4.1.1-to-v4.1.2_mke4.yaml");
     before.has("version: v4.1.1\n");
-    let lock = bundle::Lock::read(&road.lock_path("v4.1.2")).unwrap();
+    let lock = bundle::Lock::read(&lab.lock_path("v4.1.2")).unwrap();
     let matrix = std::fs::read(sandbox.path("bundles/mkectl/v4.1.2/release-matrix.json")).unwrap();
     use sha2::Digest as _;
     assert_eq!(
         hex::encode(sha2::Sha256::digest(matrix)),
         lock.release_matrix.unwrap().sha256
     );
-    // What the upgrade added can be adopted, and what is rendered is applied: nothing to do.
+    // The values that the upgrade added can be adopted. The rendered configuration is applied, so
+    // the next deploy has nothing to do.
     let adopted = sandbox.path("environments/lab/mke4.adopted.yaml");
     let mode = std::fs::metadata(&adopted).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -323,14 +323,18 @@ async fn a_later_release_is_an_upgrade_that_the_plan_shows_first() {
             .unwrap()
             .contains("  upgraded: true\n")
     );
-    let calls = road.calls().len();
-    let again = road.run("deploy lab").success();
+    let calls = lab.calls().len();
+    let again = lab.run("deploy lab").success();
     assert_eq!(again.stdout, "lab: nothing to do\n");
-    assert_eq!(road.calls().len(), calls, "nobody is asked for nothing");
+    assert_eq!(
+        lab.calls().len(),
+        calls,
+        "mkectl ran although nothing changed"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_kind_of_way_runs_the_commands_of_its_page() {
+async fn each_kind_of_upgrade_runs_the_commands_that_the_vendor_documents() {
     let mut all = String::new();
     for (from, to) in [
         ("v4.1.1", "v4.1.2"),
@@ -338,15 +342,15 @@ async fn each_kind_of_way_runs_the_commands_of_its_page() {
         ("v4.1.5", "v4.2.0"),
         ("v4.2.0", "v4.2.1"),
     ] {
-        let road = Road::new(from, to).await;
-        // The old one is not on PATH any more, and was kept when it installed the cluster.
-        road.run("deploy lab").success();
+        let lab = UpgradeLab::new(from, to).await;
+        // The earlier mkectl is not on PATH. Airlock kept it when it installed the cluster.
+        lab.run("deploy lab").success();
         writeln!(all, "{from} to {to}").unwrap();
-        for command in road.commands() {
+        for command in lab.commands() {
             writeln!(all, "  {command}").unwrap();
         }
-        writeln!(all, "  leaves {}", road.backups().join(", ")).unwrap();
-        let receipt = road.receipt();
+        writeln!(all, "  leaves {}", lab.backups().join(", ")).unwrap();
+        let receipt = lab.receipt();
         receipt.has(&format!("  release: {to}\n"));
         receipt.lacks("failed:");
     }
@@ -355,41 +359,39 @@ async fn each_kind_of_way_runs_the_commands_of_its_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_pair_of_releases_has_its_commands_or_a_reason() {
-    let road = Road::new("v4.1.1", "v4.1.2").await;
-    std::fs::remove_file(road.bin().join("mkectl")).unwrap();
+    let lab = UpgradeLab::new("v4.1.1", "v4.1.2").await;
+    std::fs::remove_file(lab.bin().join("mkectl")).unwrap();
     for release in RELEASES {
-        road.lock(release);
-        road.keep(release);
+        lab.lock(release);
+        lab.fetch_mkectl(release);
     }
-    // What was applied is rendered for 4.1.0, so each other release finds another configuration.
-    let receipt = road.read(RECEIPT);
-    let cluster = road.home().join("cluster.yaml");
+    let receipt = lab.read(RECEIPT);
+    let cluster = lab.home().join("cluster.yaml");
     let mut upgraded = 0;
     let mut all = String::new();
     for to in RELEASES {
-        road.name(to);
-        road.remove(RECEIPT);
-        write!(all, "{}", described("new", to, &plan(&road))).unwrap();
+        lab.set_release(to);
+        lab.remove(RECEIPT);
+        write!(all, "{}", described("new", to, &plan(&lab))).unwrap();
         for from in RELEASES {
-            road.write(
+            lab.write(
                 RECEIPT,
                 &receipt.replace("release: v4.1.1", &format!("release: {from}")),
             );
-            road.edit_cluster(|text| {
+            lab.edit_cluster(|text| {
                 let line = text.lines().find(|line| line.starts_with("  version: "));
                 let line = line.unwrap().to_owned();
                 text.replace(&line, &format!("  version: {from}"))
             });
-            let plan = plan(&road);
+            let plan = plan(&lab);
             write!(all, "{}", described(from, to, &plan)).unwrap();
-            // Case 1.2: the commands of every pair name only files that exist, which the fake
-            // checks.
+            // Case 1.2: the commands of every pair name only files that exist. The fake mkectl
+            // checks this.
             let mkectl = &plan["result"]["mkectl"];
             if mkectl["action"] == "upgrade" && mkectl["problem"].is_null() {
                 let kept = std::fs::read_to_string(&cluster).unwrap();
-                // The registry still records the pair before.
-                let deploy = ["deploy", "lab", "--take-over"];
-                road.run(&deploy).success();
+                // The registry still records the deploy of the previous pair.
+                lab.run("deploy lab --take-over").success();
                 std::fs::write(&cluster, kept).unwrap();
                 upgraded += 1;
             }
@@ -399,14 +401,14 @@ async fn every_pair_of_releases_has_its_commands_or_a_reason() {
     insta::assert_snapshot!("matrix", all);
 }
 
-/// Returns what a plan says, as machines read it.
-fn plan(road: &Road) -> serde_json::Value {
-    let run = road.run("plan lab --format json");
-    let text = road.redact(&run.stdout);
+/// Returns a plan as JSON.
+fn plan(lab: &UpgradeLab) -> serde_json::Value {
+    let run = lab.run("plan lab --format json");
+    let text = lab.redact(&run.stdout);
     serde_json::from_str(&text).unwrap()
 }
 
-/// Returns the commands of a plan, or why there are none.
+/// Returns the commands of a plan, or the reason that it has none.
 fn described(from: &str, to: &str, plan: &serde_json::Value) -> String {
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let mut described = format!("{from} to {to}\n");
@@ -416,7 +418,7 @@ fn described(from: &str, to: &str, plan: &serde_json::Value) -> String {
         return described;
     }
     let mkectl = &plan["result"]["mkectl"];
-    // Case 1.1: the mkectl of 4.1.0 writes no archive, so there is no upgrade from it without a
+    // Case 1.1: the mkectl of v4.1.0 writes no archive, so an upgrade from v4.1.0 requires a
     // reason.
     if mkectl["action"] == "upgrade" && from == "v4.1.0" {
         let problem = text(&mkectl["problem"]);
@@ -443,35 +445,36 @@ fn described(from: &str, to: &str, plan: &serde_json::Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_upgrade_is_reported_and_run_again() {
-    let mut road = Road::new("v4.1.1", "v4.1.2").await;
-    road.variable("FAKE_MKECTL_AT", "upgrade")
+async fn a_failed_upgrade_is_reported_and_retried() {
+    let mut lab = UpgradeLab::new("v4.1.1", "v4.1.2").await;
+    lab.variable("FAKE_MKECTL_AT", "upgrade")
         .variable("FAKE_MKECTL_EXIT", "3");
-    let run = road.run("deploy lab").exits_with(7);
+    let run = lab.run("deploy lab").exits_with(7);
     run.reports("rollback is complete")
         .reports("error: `mkectl upgrade` exited with code 3");
-    let receipt = road.receipt();
+    let receipt = lab.receipt();
     receipt.has("  error: '`mkectl upgrade` exited with code 3'\n");
     receipt
         .has("  release: v4.1.1\n")
         .has("failed:\n  release: v4.1.2\n")
         .has("  step: upgrade\n");
-    // The cluster may show either release now, and mkectl did say that it failed.
+    // After a failure the cluster may report either release. The upgrade is retried in both cases,
+    // because mkectl reported the failure.
     for version in ["v4.1.1", "v4.1.2"] {
-        road.edit_cluster(|text| {
+        lab.edit_cluster(|text| {
             text.replace("  version: v4.1.1", &format!("  version: {version}"))
         });
-        let plan = road.run("plan lab").success();
+        let plan = lab.run("plan lab").success();
         plan.prints("upgrade from v4.1.1")
             .prints("because the last upgrade failed");
     }
-    road.edit_cluster(|text| text.replace("  version: v4.1.2", "  version: v4.1.1"));
-    road.variable("FAKE_MKECTL_EXIT", "0");
-    road.run("deploy lab").success();
-    assert!(road.receipt().contains("  release: v4.1.2\n"));
-    // What the first try kept is still there.
+    lab.edit_cluster(|text| text.replace("  version: v4.1.2", "  version: v4.1.1"));
+    lab.variable("FAKE_MKECTL_EXIT", "0");
+    lab.run("deploy lab").success();
+    assert!(lab.receipt().contains("  release: v4.1.2\n"));
+    // The files of the first attempt are kept.
     assert_eq!(
-        road.backups(),
+        lab.backups(),
         [
             "v4.1.1-to-v4.1.2-2_by-v4.1.1.tar",
             "v4.1.1-to-v4.1.2-2_by-v4.1.1.tar.yaml",
@@ -483,103 +486,103 @@ async fn a_failed_upgrade_is_reported_and_run_again() {
     );
 }
 
-/// mkectl reported success, so what the cluster reports decides.
+/// Even if mkectl reports success, the release that the cluster reports decides.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_that_leaves_the_cluster_as_it_was_is_a_failure() {
-    let mut road = Road::new("v4.1.5", "v4.2.0").await;
-    road.variable("FAKE_MKECTL_UPGRADE", "none");
-    let run = road.run("deploy lab").exits_with(7);
+    let mut lab = UpgradeLab::new("v4.1.5", "v4.2.0").await;
+    lab.variable("FAKE_MKECTL_UPGRADE", "none");
+    let run = lab.run("deploy lab").exits_with(7);
     run.reports(
         "error: `mkectl upgrade` exited with code 0, but according to `mkectl config get` the cluster runs v4.1.5 at mke.lab.example.com \
          and pulls from 127.0.0.1:[PORT]/mke, not v4.2.0 from 127.0.0.1:[PORT]/mke\n\
          hint: its output is in environments/lab/logs/[TIME]-upgrade.log\n",
     )
     .does_not_report("v4.1.5 became v4.2.0");
-    let receipt = road.receipt();
+    let receipt = lab.receipt();
     receipt
         .has("  release: v4.1.5\n")
         .has("failed:\n  release: v4.2.0\n")
         .has("  step: upgrade\n");
     let note = "environments/lab/logs/under-way.yaml";
-    assert!(!road.path(note).exists());
-    road.variable("FAKE_MKECTL_UPGRADE", "");
-    road.run("deploy lab").success();
-    road.receipt().has("  release: v4.2.0\n").lacks("failed:");
+    assert!(!lab.path(note).exists());
+    lab.variable("FAKE_MKECTL_UPGRADE", "");
+    lab.run("deploy lab").success();
+    lab.receipt().has("  release: v4.2.0\n").lacks("failed:");
 }
 
-/// A different checkout upgraded the cluster, and its receipt is not here.
+/// A different checkout upgraded the cluster, and this checkout lacks the receipt.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_take_over_asks_the_cluster_before_it_writes_a_receipt() {
-    let road = Road::new("v4.1.5", "v4.2.0").await;
-    let before = road.read(RECEIPT);
-    let cluster = road.home().join("cluster.yaml");
+    let lab = UpgradeLab::new("v4.1.5", "v4.2.0").await;
+    let before = lab.read(RECEIPT);
+    let cluster = lab.home().join("cluster.yaml");
     let installed = std::fs::read_to_string(&cluster).unwrap();
-    road.run("deploy lab").success();
-    road.write(RECEIPT, &before);
-    road.name("v4.1.5");
-    road.install("v4.1.5");
-    road.run("render lab").success();
-    road.run("deploy lab").exits_with(8).reports("git pull");
-    let take_over = ["deploy", "lab", "--take-over"];
-    let run = road.run(&take_over).exits_with(3);
+    lab.run("deploy lab").success();
+    lab.write(RECEIPT, &before);
+    lab.set_release("v4.1.5");
+    lab.install_mkectl("v4.1.5");
+    lab.run("render lab").success();
+    lab.run("deploy lab").exits_with(8).reports("git pull");
+    let take_over = "deploy lab --take-over";
+    let run = lab.run(take_over).exits_with(3);
     run.reports("but the cluster that mkectl reaches runs v4.2.0");
     std::fs::remove_file(&cluster).unwrap();
-    let run = road.run(&take_over).exits_with(6);
+    let run = lab.run(take_over).exits_with(6);
     run.reports(
         "error: the registry records a deploy of v4.2.0 to lab, and the cluster does not return its configuration\n",
     );
-    assert_eq!(road.read(RECEIPT), before);
-    // It was restored meanwhile.
+    assert_eq!(lab.read(RECEIPT), before);
+    // The cluster was restored meanwhile.
     std::fs::write(&cluster, installed).unwrap();
-    let run = road.run(&take_over).success();
+    let run = lab.run(take_over).success();
     run.reports("because the registry records a deploy that the receipt does not");
-    assert_eq!(road.applies().len(), 2);
-    road.run("deploy lab").success().prints("nothing to do");
+    assert_eq!(lab.applies().len(), 2);
+    lab.run("deploy lab").success().prints("nothing to do");
 }
 
-/// The receipt that stays has to name the run that the registry records.
+/// The receipt keeps the earlier failure, so it has to name the run that the registry records.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_backup_after_a_failed_upgrade_does_not_stop_the_next_deploy() {
-    let mut road = Road::new("v4.1.5", "v4.2.0").await;
-    road.variable("FAKE_MKECTL_AT", "upgrade")
+    let mut lab = UpgradeLab::new("v4.1.5", "v4.2.0").await;
+    lab.variable("FAKE_MKECTL_AT", "upgrade")
         .variable("FAKE_MKECTL_EXIT", "3");
-    road.run("deploy lab").exits_with(7);
-    road.variable("FAKE_MKECTL_EXIT", "0")
+    lab.run("deploy lab").exits_with(7);
+    lab.variable("FAKE_MKECTL_EXIT", "0")
         .variable("FAKE_MKECTL_BACKUP", "empty");
-    road.run("deploy lab")
+    lab.run("deploy lab")
         .exits_with(7)
         .reports("receipt.yaml keeps the earlier failure at upgrade");
-    road.receipt().has("  step: upgrade\n");
-    road.variable("FAKE_MKECTL_BACKUP", "");
-    road.run("deploy lab").success();
+    lab.receipt().has("  step: upgrade\n");
+    lab.variable("FAKE_MKECTL_BACKUP", "");
+    lab.run("deploy lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_release_that_is_set_back_after_a_failed_upgrade_is_applied_where_mkectl_took_it_back() {
-    let mut road = Road::new("v4.1.1", "v4.1.2").await;
-    road.has_kubeconfig();
-    road.variable("FAKE_MKECTL_AT", "upgrade")
+async fn after_a_rollback_of_mkectl_the_earlier_release_can_be_applied_again() {
+    let mut lab = UpgradeLab::new("v4.1.1", "v4.1.2").await;
+    lab.write_kubeconfig();
+    lab.variable("FAKE_MKECTL_AT", "upgrade")
         .variable("FAKE_MKECTL_EXIT", "3");
-    road.run("deploy lab").exits_with(7);
-    road.variable("FAKE_MKECTL_EXIT", "0");
-    road.name("v4.1.1");
-    road.install("v4.1.1");
-    road.edit_cluster(|text| text.replace("version: v4.1.1", "version: v4.1.2"));
-    let run = road.run("deploy lab").exits_with(3);
+    lab.run("deploy lab").exits_with(7);
+    lab.variable("FAKE_MKECTL_EXIT", "0");
+    lab.set_release("v4.1.1");
+    lab.install_mkectl("v4.1.1");
+    lab.edit_cluster(|text| text.replace("version: v4.1.1", "version: v4.1.2"));
+    let run = lab.run("deploy lab").exits_with(3);
     run.reports("the receipt of lab records v4.1.1 from 127.0.0.1:[PORT]/mke, but the cluster that mkectl reaches runs v4.1.2");
-    road.edit_cluster(|text| text.replace("version: v4.1.2", "version: v4.1.1"));
-    road.run("deploy lab").success();
-    assert_eq!(road.applies().len(), 2);
+    lab.edit_cluster(|text| text.replace("version: v4.1.2", "version: v4.1.1"));
+    lab.run("deploy lab").success();
+    assert_eq!(lab.applies().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interrupt_reaches_the_upgrade_and_a_kill_leaves_a_note_of_it() {
-    let mut road = Road::new("v4.1.1", "v4.1.2").await;
-    road.variable("FAKE_MKECTL_AT", "upgrade")
+async fn an_interrupt_reaches_the_upgrade_and_a_kill_leaves_a_note() {
+    let mut lab = UpgradeLab::new("v4.1.1", "v4.1.2").await;
+    lab.variable("FAKE_MKECTL_AT", "upgrade")
         .variable("FAKE_MKECTL_HANG", "yes");
-    let mut running = Running::start(&road.lab, "deploy lab");
+    let mut running = Running::start(&lab, "deploy lab");
     running.wait_for("waiting for nodes");
-    let note = road.read("environments/lab/logs/under-way.yaml");
+    let note = lab.read("environments/lab/logs/under-way.yaml");
     assert!(
         note.starts_with("command: upgrade\nrelease: v4.1.2\n"),
         "{note}"
@@ -592,74 +595,74 @@ async fn an_interrupt_reaches_the_upgrade_and_a_kill_leaves_a_note_of_it() {
         "{}",
         run.stderr
     );
-    assert_ended(&road.lab);
-    assert!(road.receipt().contains("  step: upgrade\n"));
+    assert_ended(&lab);
+    assert!(lab.receipt().contains("  step: upgrade\n"));
 
-    // As if Airlock had been killed meanwhile, and mkectl had come to its end.
-    let receipt = road.read(RECEIPT);
+    // The files as they are if Airlock was killed, and mkectl ended later.
+    let receipt = lab.read(RECEIPT);
     let (applied, _) = receipt.split_once("failed:\n").unwrap();
-    road.write(RECEIPT, applied);
+    lab.write(RECEIPT, applied);
     let note: String = note
         .lines()
         .filter(|line| !line.starts_with("process: "))
         .map(|line| format!("{line}\n"))
         .collect();
-    road.write("environments/lab/logs/under-way.yaml", &note);
-    let plan = road.run("plan lab").success();
+    lab.write("environments/lab/logs/under-way.yaml", &note);
+    let plan = lab.run("plan lab").success();
     plan.prints("upgrade from v4.1.1");
-    road.edit_cluster(|text| text.replace("version: v4.1.1", "version: v4.1.2"));
-    let plan = road.run("plan lab").success();
+    lab.edit_cluster(|text| text.replace("version: v4.1.1", "version: v4.1.2"));
+    let plan = lab.run("plan lab").success();
     plan.prints("the upgrade to v4.1.2 was interrupted, but the cluster of lab runs it")
         .prints("mkectl apply -f");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_missing_is_reported_before_anything_is_touched() {
-    let road = Road::new("v4.1.2", "v4.2.1").await;
+async fn missing_prerequisites_are_reported_before_anything_is_changed() {
+    let lab = UpgradeLab::new("v4.1.2", "v4.2.1").await;
     let refused = |code: i32, text: &str| {
-        let run = road.run("deploy lab").exits_with(code);
+        let run = lab.run("deploy lab").exits_with(code);
         assert!(run.stderr.contains(text), "{text}\n{}", run.whole());
-        let plan = road.run("plan lab");
+        let plan = lab.run("plan lab");
         assert!(plan.whole().contains(text), "{text}\n{}", plan.whole());
-        road.assert_untouched();
+        lab.assert_untouched();
     };
-    // The mkectl that writes the backup.
-    road.lose("v4.1.2");
+    // The mkectl that writes the backup is missing.
+    lab.remove_kept_mkectl("v4.1.2");
     refused(
         6,
         "the backup before the upgrade requires mkectl v4.1.2, which was not found",
     );
-    road.keep("v4.1.2");
-    // A changed byte in it.
+    lab.fetch_mkectl("v4.1.2");
+    // That mkectl was changed.
     let program = format!("bundles/mkectl/v4.1.2/{}/mkectl", platform());
-    let program = road.path(&program);
+    let program = lab.path(&program);
     std::fs::write(&program, format!("{}#", script("v4.1.2"))).unwrap();
     refused(6, "it was changed");
     write_script(&program, "v4.1.2");
-    // The cluster.
-    let cluster = road.home().join("cluster.yaml");
+    // The cluster does not respond.
+    let cluster = lab.home().join("cluster.yaml");
     let kept = std::fs::read_to_string(&cluster).unwrap();
     std::fs::remove_file(&cluster).unwrap();
     refused(6, "the cluster of lab does not return its configuration");
     std::fs::write(&cluster, &kept).unwrap();
-    // The release matrix.
-    road.edit_lock("v4.2.1", |lock| lock.release_matrix = None);
+    // The bundle has no release matrix.
+    lab.edit_lock("v4.2.1", |lock| lock.release_matrix = None);
     refused(3, "the bundle of v4.2.1 has none");
-    road.write("environments/lab/matrix.json", "[]\n");
-    road.edit_environment("release:", "release-matrix: matrix.json\nrelease:");
-    // The ports.
-    road.edit_environment(PORTS, "");
+    lab.write("environments/lab/matrix.json", "[]\n");
+    lab.edit_environment("release:", "release-matrix: matrix.json\nrelease:");
+    // The environment lacks the node ports.
+    lab.edit_environment(PORTS, "");
     refused(3, "this upgrade requires the gateway's node ports");
-    let check = road.run("check lab").exits_with(3);
+    let check = lab.run("check lab").exits_with(3);
     check.reports("the gateway's node ports");
-    road.edit_environment("config:\n", &format!("config:\n{PORTS}"));
-    // The same cluster in a different registry.
-    road.edit_cluster(|text| text.replace("/mke", "/other"));
+    lab.edit_environment("config:\n", &format!("config:\n{PORTS}"));
+    // The cluster pulls from a different registry.
+    lab.edit_cluster(|text| text.replace("/mke", "/other"));
     refused(
         3,
         "the receipt of lab records v4.1.2 from 127.0.0.1:[PORT]/mke",
     );
-    // Another cluster.
+    // mkectl reaches a different cluster.
     std::fs::write(
         &cluster,
         kept.replace("192.0.2.10", "192.0.2.99")
@@ -667,13 +670,13 @@ async fn what_is_missing_is_reported_before_anything_is_touched() {
     )
     .unwrap();
     refused(3, "runs v4.1.2 at other.example.com");
-    // Another release.
+    // The cluster runs a different release.
     std::fs::write(&cluster, kept.replace("version: v4.1.2", "version: v4.1.5")).unwrap();
     refused(3, "runs v4.1.5 at mke.lab.example.com");
 
     std::fs::write(&cluster, kept).unwrap();
-    road.run("deploy lab").success();
-    let upgrade = road
+    lab.run("deploy lab").success();
+    let upgrade = lab
         .commands()
         .into_iter()
         .find(|one| one.contains(": upgrade "));
@@ -686,108 +689,108 @@ async fn what_is_missing_is_reported_before_anything_is_touched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_receipt_the_cluster_itself_says_what_it_is() {
-    let road = Road::new("v4.1.1", "v4.1.2").await;
-    road.remove(RECEIPT);
-    // Without a kubeconfig no cluster can be read: a first installation. But the registry records
-    // the deploy before.
-    let plan = road.run("plan lab").exits_with(8);
+async fn without_a_receipt_the_plan_uses_what_the_cluster_reports() {
+    let lab = UpgradeLab::new("v4.1.1", "v4.1.2").await;
+    lab.remove(RECEIPT);
+    // Without a kubeconfig the plan is a first installation. It is refused, because the registry
+    // records the earlier deploy.
+    let plan = lab.run("plan lab").exits_with(8);
     plan.prints("mkectl apply -f");
-    assert!(road.commands().is_empty());
+    assert!(lab.commands().is_empty());
 
-    road.has_kubeconfig();
-    let plan = road.run("plan lab").exits_with(8);
+    lab.write_kubeconfig();
+    let plan = lab.run("plan lab").exits_with(8);
     plan.prints("no receipt records the cluster of lab, but it responds: it runs v4.1.1")
         .prints("upgrade from v4.1.1");
-    // Case 1.4: a cluster that pulls from a different registry is not this environment's, and so is
-    // one with other machines.
-    road.edit_environment("project: mke", "project: other");
-    let run = road.run("deploy lab").exits_with(3);
+    // Case 1.4: a cluster with a different registry or different machines is not that of this
+    // environment.
+    lab.edit_environment("project: mke", "project: other");
+    let run = lab.run("deploy lab").exits_with(3);
     run.reports("`mkectl config get` reached the cluster at mke.lab.example.com by [SANDBOX]/home/.mke/mke.kubeconf, which is not this \
              environment's").reports("pulls from 127.0.0.1:[PORT]/other").reports("hint: if the file belongs to another environment, move it").does_not_report("receipt.yaml");
-    road.edit_environment("project: other", "project: mke");
-    road.edit_cluster(|text| text.replace("192.0.2.10", "192.0.2.99"));
-    let run = road.run("deploy lab").exits_with(3);
+    lab.edit_environment("project: other", "project: mke");
+    lab.edit_cluster(|text| text.replace("192.0.2.10", "192.0.2.99"));
+    let run = lab.run("deploy lab").exits_with(3);
     run.reports("reached the cluster at 192.0.2.99");
-    road.edit_cluster(|text| text.replace("mke.lab.example.com", "other.example.com"));
-    let run = road.run("deploy lab").exits_with(3);
+    lab.edit_cluster(|text| text.replace("mke.lab.example.com", "other.example.com"));
+    let run = lab.run("deploy lab").exits_with(3);
     run.reports("reached the cluster at other.example.com");
-    road.assert_untouched();
+    lab.assert_untouched();
 
-    // One that is gone holds nothing up.
-    std::fs::remove_file(road.home().join("cluster.yaml")).unwrap();
-    let plan = road.run("plan lab").exits_with(8);
+    // A cluster that does not respond does not prevent a first installation.
+    std::fs::remove_file(lab.home().join("cluster.yaml")).unwrap();
+    let plan = lab.run("plan lab").exits_with(8);
     plan.prints("this counts as a first installation")
         .prints("mkectl apply -f");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_upgrade_did_not_bring_is_applied_by_the_next_deploy() {
-    let road = Road::new("v4.1.1", "v4.1.2").await;
-    road.edit_environment("config:\n", "config:\n  kubelet: { maxPods: 250 }\n");
-    road.init_git();
-    road.commit("first");
-    let run = road.run("deploy lab").success();
+async fn changes_that_the_upgrade_did_not_apply_are_applied_by_the_next_deploy() {
+    let lab = UpgradeLab::new("v4.1.1", "v4.1.2").await;
+    lab.edit_environment("config:\n", "config:\n  kubelet: { maxPods: 250 }\n");
+    lab.init_git();
+    lab.commit("first");
+    let run = lab.run("deploy lab").success();
     run.reports("differs from what is rendered, in 2 places");
-    let plan = road.run("plan lab").success();
+    let plan = lab.run("plan lab").success();
     plan.prints("mkectl apply -f")
         .prints("because the configuration changed")
         .prints("\n+    maxPods: 250\n")
         .does_not_print("-  version: v4.1.1");
-    road.run("deploy lab").success();
+    lab.run("deploy lab").success();
     assert_eq!(
-        road.run("deploy lab").success().stdout,
+        lab.run("deploy lab").success().stdout,
         "lab: nothing to do\n"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deploy_fetches_the_mkectl_that_it_lacks() {
-    let road = Road::new("v4.2.0", "v4.2.1").await;
-    std::fs::remove_file(road.bin().join("mkectl")).unwrap();
+    let lab = UpgradeLab::new("v4.2.0", "v4.2.1").await;
+    std::fs::remove_file(lab.bin().join("mkectl")).unwrap();
     let server = Server::start(|asked| {
         use axum::response::IntoResponse as _;
         let release = asked.path.trim_start_matches('/').to_owned();
         download(&release).into_response()
     })
     .await;
-    road.lose("v4.2.0");
-    // Without a response, the plan names what is missing.
-    road.lock_mkectl(
+    lab.remove_kept_mkectl("v4.2.0");
+    // The download fails, so the error names the missing mkectl.
+    lab.lock_mkectl(
         "v4.2.1",
         "http://127.0.0.1:1/mkectl".to_owned(),
         &download("v4.2.1"),
     );
-    let run = road.run("deploy lab").exits_with(6);
+    let run = lab.run("deploy lab").exits_with(6);
     run.reports("mkectl v4.2.1 is not here and could not be brought");
-    // Another one than the locked is not kept.
-    road.lock_mkectl("v4.2.1", server.url("v4.2.0"), &download("v4.2.1"));
-    road.run("deploy lab").exits_with(4);
-    road.assert_untouched();
+    // A download that differs from the lock is refused.
+    lab.lock_mkectl("v4.2.1", server.url("v4.2.0"), &download("v4.2.1"));
+    lab.run("deploy lab").exits_with(4);
+    lab.assert_untouched();
 
     for release in ["v4.2.0", "v4.2.1"] {
-        road.lock_mkectl(release, server.url(release), &download(release));
+        lab.lock_mkectl(release, server.url(release), &download(release));
     }
-    // So does `fetch`, for carrying both across the gap.
-    road.run("fetch lab").success();
+    // `fetch` downloads both, too.
+    lab.run("fetch lab").success();
     for release in ["v4.2.0", "v4.2.1"] {
-        let folder = road.path(&format!("bundles/mkectl/{release}/{}", platform()));
+        let folder = lab.path(&format!("bundles/mkectl/{release}/{}", platform()));
         assert!(folder.join("mkectl").exists(), "{folder}");
         std::fs::remove_dir_all(folder).unwrap();
     }
-    road.run("deploy lab").success();
-    insta::assert_debug_snapshot!("fetched", road.commands());
-    // Both are kept.
+    lab.run("deploy lab").success();
+    insta::assert_debug_snapshot!("fetched", lab.commands());
+    // The deploy downloaded both again.
     for release in ["v4.2.0", "v4.2.1"] {
         let program = format!("bundles/mkectl/{release}/{}/mkectl", platform());
-        assert!(road.path(&program).exists(), "{program}");
+        assert!(lab.path(&program).exists(), "{program}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn verify_names_the_release_of_the_cluster_beside_the_required_one() {
-    let road = Road::new("v4.1.5", "v4.2.0").await;
-    let run = road.run("verify lab").success();
+    let lab = UpgradeLab::new("v4.1.5", "v4.2.0").await;
+    let run = lab.run("verify lab").success();
     assert!(
         run.stdout.ends_with(
             "14 artifacts of v4.2.0 to nodes; according to the receipt, the cluster runs v4.1.5\n"
@@ -795,90 +798,88 @@ async fn verify_names_the_release_of_the_cluster_beside_the_required_one() {
         "{}",
         run.whole()
     );
-    let run = road.run("verify lab --format json");
+    let run = lab.run("verify lab --format json");
     let value = run.json();
     assert_eq!(value["result"]["release"], "v4.2.0");
     assert_eq!(value["result"]["deployed"], "v4.1.5");
-    road.run("deploy lab").success();
-    let run = road.run("verify lab").success();
+    lab.run("deploy lab").success();
+    let run = lab.run("verify lab").success();
     run.does_not_print("v4.1.5");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mkectl_that_takes_no_pull_credentials_stops_a_deploy_unless_it_is_accepted() {
-    let mut road = Road::new("v4.1.2", "v4.1.5").await;
-    road.remove(RECEIPT);
-    road.edit_environment(
+async fn a_mkectl_without_pull_credentials_stops_a_deploy_unless_the_environment_accepts_it() {
+    let mut lab = UpgradeLab::new("v4.1.2", "v4.1.5").await;
+    lab.remove(RECEIPT);
+    lab.edit_environment(
         "  push-credentials:",
         "  pull-credentials: { env: LAB_PULL }\n  push-credentials:",
     );
-    road.edit_environment(
+    lab.edit_environment(
         "config:\n",
         "facts: { anonymous-pull: optional }\nconfig:\n  registries:\n    imageRegistry: { credentialsSecretName: pull }\n    \
          chartRegistry: { credentialsSecretName: pull }\n",
     );
-    road.variable("LAB_PULL_USERNAME", "puller")
+    lab.variable("LAB_PULL_USERNAME", "puller")
         .variable("LAB_PULL_PASSWORD", "planted-pull-password-c2d8");
     let lacks = "mkectl lists no --chart-registry-username and no --image-registry-username: nodes get no pull credentials from it";
-    let take_over = ["deploy", "lab", "--take-over"];
-    // The registry has the shared state of the receipt that was removed.
-    let plan = road.run("plan lab").exits_with(8);
+    let take_over = "deploy lab --take-over";
+    // The registry has the shared state of the removed receipt, so the plan is refused.
+    let plan = lab.run("plan lab").exits_with(8);
     plan.prints(lacks);
-    let run = road.run(&take_over).exits_with(6);
+    let run = lab.run(take_over).exits_with(6);
     run.reports(lacks).reports("`accept: [pull-secret]`");
-    road.assert_untouched();
+    lab.assert_untouched();
 
-    road.edit_environment("[telemetry]", "[telemetry, pull-secret]");
-    let saved = ["plan", "lab", "--out", "lab.plan.yaml"];
-    let plan = road.run(&saved).exits_with(8);
+    lab.edit_environment("[telemetry]", "[telemetry, pull-secret]");
+    let plan = lab.run("plan lab --out lab.plan.yaml").exits_with(8);
     let accepted = format!("{lacks}, which the environment accepts");
     plan.prints(&accepted);
-    let saved = road.read("lab.plan.yaml");
+    let saved = lab.read("lab.plan.yaml");
     saved.has("which the environment accepts");
-    road.run(&take_over).success();
-    assert_eq!(road.applies().len(), 2);
+    lab.run(take_over).success();
+    assert_eq!(lab.applies().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_no_output_shows_them() {
+async fn mkectl_gets_the_pull_credentials_and_no_output_has_them() {
     const USER: &str = "planted-puller-3e9b";
     const PASSWORD: &str = "planted-pull-password-c2d8";
-    let mut road = Road::new("v4.2.0", "v4.2.1").await;
-    let sandbox = &mut road.sandbox;
+    let mut lab = UpgradeLab::new("v4.2.0", "v4.2.1").await;
+    let sandbox = &mut lab.sandbox;
     sandbox.remove(RECEIPT);
-    road.edit_environment(
+    lab.edit_environment(
         "  push-credentials:",
         "  pull-credentials: { env: LAB_PULL }\n  push-credentials:",
     );
-    road.edit_environment(
+    lab.edit_environment(
         "config:\n",
         "config:\n  registries:\n    imageRegistry: { credentialsSecretName: pull }\n    \
          chartRegistry: { credentialsSecretName: pull }\n",
     );
-    // The registry is looked at with them, as nodes do.
-    let run = road.run("plan lab").exits_with(3);
+    // The plan reads the registry with the pull credentials, as a node does.
+    let run = lab.run("plan lab").exits_with(3);
     run.reports("the variables LAB_PULL_USERNAME and LAB_PULL_PASSWORD are not set");
-    road.variable("LAB_PULL_USERNAME", USER)
+    lab.variable("LAB_PULL_USERNAME", USER)
         .variable("LAB_PULL_PASSWORD", PASSWORD)
         .variable("FAKE_MKECTL_LEAK", "MKE_IMAGE_REGISTRY_PASSWORD");
-    let plan = road.run("plan lab").exits_with(8);
+    let plan = lab.run("plan lab").exits_with(8);
     let command = format!(
         "MKE_CHART_REGISTRY_PASSWORD=*** MKE_IMAGE_REGISTRY_PASSWORD=*** [SANDBOX]/bin/mkectl apply -f environments/lab/mke4.yaml \
          --no-color --no-pretty-print --chart-registry-username {USER} --image-registry-username {USER}\n"
     );
     plan.prints(&command);
-    // The failed command is shown as it ran, without secrets.
-    road.variable("FAKE_MKECTL_EXIT", "3");
-    let failed = ["deploy", "lab", "--take-over", "--format", "json"];
-    let failed = road.run(&failed);
+    // The error has the command that failed, without secrets.
+    lab.variable("FAKE_MKECTL_EXIT", "3");
+    let failed = lab.run("deploy lab --take-over --format json");
     let last = failed.json();
-    let told = last["error"]["mkectl-command"].as_str().unwrap();
-    assert_eq!(format!("{told}\n"), command);
+    let reported = last["error"]["mkectl-command"].as_str().unwrap();
+    assert_eq!(format!("{reported}\n"), command);
     failed.does_not_mention(PASSWORD);
-    road.variable("FAKE_MKECTL_EXIT", "0");
-    let deploy = road.run("deploy lab").success();
+    lab.variable("FAKE_MKECTL_EXIT", "0");
+    let deploy = lab.run("deploy lab").success();
     deploy.reports("WRN connecting with ***");
-    let applied = road.applies().pop().unwrap();
+    let applied = lab.applies().pop().unwrap();
     for variable in ["MKE_CHART_REGISTRY_PASSWORD", "MKE_IMAGE_REGISTRY_PASSWORD"] {
         assert_eq!(applied.environment[variable], PASSWORD);
     }
@@ -887,7 +888,7 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_no_output_shows
     for run in [&plan, &deploy] {
         run.does_not_mention(PASSWORD);
     }
-    for (path, content) in road.files() {
+    for (path, content) in lab.files() {
         let content = String::from_utf8_lossy(&content);
         let is_record = path.as_str().ends_with("mkectl-calls");
         assert!(is_record || !content.contains(PASSWORD), "{path}");
@@ -897,33 +898,33 @@ async fn nodes_that_pull_with_credentials_get_them_by_mkectl_and_no_output_shows
 #[tokio::test(flavor = "multi_thread")]
 async fn each_registry_is_pulled_from_with_its_own_secret() {
     const PASSWORD: &str = "planted-pull-password-c2d8";
-    let mut road = Road::new("v4.2.0", "v4.2.1").await;
-    let wire = Wire::before(&road.registry.address).await;
+    let mut lab = UpgradeLab::new("v4.2.0", "v4.2.1").await;
+    let wire = Wire::before(&lab.registry.address).await;
     wire.close("/mirrored-chart-");
-    road.remove(RECEIPT);
-    road.edit_environment(&road.registry.address, &wire.address);
-    road.edit_environment(
+    lab.remove(RECEIPT);
+    lab.edit_environment(&lab.registry.address, &wire.address);
+    lab.edit_environment(
         "  push-credentials:",
         "  pull-credentials: { env: LAB_PULL }\n  push-credentials:",
     );
-    road.edit_environment(
+    lab.edit_environment(
         "config:\n",
         "config:\n  registries:\n    imageRegistry: { credentialsSecretName: pull }\n",
     );
-    road.variable("LAB_PULL_USERNAME", "puller")
+    lab.variable("LAB_PULL_USERNAME", "puller")
         .variable("LAB_PULL_PASSWORD", PASSWORD);
-    // Charts are pulled without, but the registry requires credentials for them.
-    road.run("push lab").exits_with(5);
-    let plan = road.run("plan lab").exits_with(8);
+    // Charts are pulled without credentials, but the registry requires credentials for them.
+    lab.run("push lab").exits_with(5);
+    let plan = lab.run("plan lab").exits_with(8);
     plan.prints("--image-registry-username puller")
         .does_not_print("--chart-registry-username");
     let private = "the registry refuses nodes without credentials";
     plan.prints(private);
-    road.edit_environment("    imageRegistry:", "    chartRegistry:");
-    let plan = road.run("plan lab").exits_with(8);
+    lab.edit_environment("    imageRegistry:", "    chartRegistry:");
+    let plan = lab.run("plan lab").exits_with(8);
     plan.does_not_print(private);
-    road.run("deploy lab --take-over").success();
-    let applied = road.applies().pop().unwrap();
+    lab.run("deploy lab --take-over").success();
+    let applied = lab.applies().pop().unwrap();
     assert_eq!(applied.environment["MKE_CHART_REGISTRY_PASSWORD"], PASSWORD);
     assert!(
         !applied
@@ -932,11 +933,11 @@ async fn each_registry_is_pulled_from_with_its_own_secret() {
     );
 }
 
-// Case 1.4: `KUBECONFIG` reaches mkectl as a flag, and only where the cluster exists.
+// Case 1.4: mkectl gets the kubeconfig as a flag, and only for a cluster that exists.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_variable_of_kubeconfigs_is_not_handed_down() {
-    let mut road = Road::new("v4.1.5", "v4.2.0").await;
-    let home = road.home();
+async fn mkectl_does_not_get_the_variable_kubeconfig() {
+    let mut lab = UpgradeLab::new("v4.1.5", "v4.2.0").await;
+    let home = lab.home();
     let (mine, other) = (home.join("mine.kubeconf"), home.join("other.kubeconf"));
     std::fs::write(&mine, format!("# cluster: {home}/cluster.yaml\n")).unwrap();
     std::fs::write(&other, format!("# cluster: {home}/other.yaml\n")).unwrap();
@@ -946,24 +947,24 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
         .replace("192.0.2.10", "192.0.2.99");
     std::fs::write(home.join("other.yaml"), &text).unwrap();
 
-    road.variable("KUBECONFIG", other.as_str());
-    let run = road.run("deploy lab").exits_with(3);
+    lab.variable("KUBECONFIG", other.as_str());
+    let run = lab.run("deploy lab").exits_with(3);
     run.reports("hint: unset KUBECONFIG");
-    road.variable("KUBECONFIG", "/nowhere/mke.kubeconf");
-    let run = road.run("deploy lab").exits_with(3);
+    lab.variable("KUBECONFIG", "/nowhere/mke.kubeconf");
+    let run = lab.run("deploy lab").exits_with(3);
     run.reports(
         "/nowhere/mke.kubeconf does not exist, but KUBECONFIG names it as the kubeconfig of lab\n\
          hint: write it with `cargo xtask cluster kubeconfig lab --output /nowhere/mke.kubeconf`, ",
     );
     run.reports("`cargo xtask cluster kubeconfig lab --output /nowhere/mke.kubeconf`");
-    road.assert_untouched();
-    road.edit_environment(
+    lab.assert_untouched();
+    lab.edit_environment(
         "release:",
         "kubeconfig: ../../../home/mine.kubeconf\nrelease:",
     );
-    let run = road.run("deploy lab").success();
+    let run = lab.run("deploy lab").success();
     run.reports("--kubeconfig ");
-    for call in road
+    for call in lab
         .calls()
         .iter()
         .filter(|call| call.arguments.contains(&"--name".to_owned()))
@@ -974,23 +975,24 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
             call.arguments
         );
     }
-    let commands = road.commands();
+    let commands = lab.commands();
     for command in [": backup ", ": upgrade ", ": config get"] {
         let found = commands.iter().rfind(|one| one.contains(command)).unwrap();
         found.has("--kubeconfig ");
     }
 
-    // A new environment does not use it, and is refused while it leads to another cluster.
-    road.remove(RECEIPT);
-    road.edit_environment("kubeconfig: ../../../home/mine.kubeconf\n", "");
-    road.variable("KUBECONFIG", other.as_str());
-    let run = road.run("deploy lab").exits_with(3);
+    // A first installation does not use KUBECONFIG, and is refused while that leads to a different
+    // cluster.
+    lab.remove(RECEIPT);
+    lab.edit_environment("kubeconfig: ../../../home/mine.kubeconf\n", "");
+    lab.variable("KUBECONFIG", other.as_str());
+    let run = lab.run("deploy lab").exits_with(3);
     run.reports("error: `mkectl config get` reached the cluster at other.example.com by [SANDBOX]/home/other.kubeconf, which is not this \
              environment's").reports("hint: unset KUBECONFIG, or name the kubeconfig of this environment as `kubeconfig:`");
     std::fs::remove_file(home.join("cluster.yaml")).unwrap();
-    road.variable("KUBECONFIG", "");
-    road.run("deploy lab --take-over").success();
-    let apply = road.applies().pop().unwrap();
+    lab.variable("KUBECONFIG", "");
+    lab.run("deploy lab --take-over").success();
+    let apply = lab.applies().pop().unwrap();
     assert!(
         !apply.arguments.contains(&"--kubeconfig".to_owned())
             && !apply.environment.contains_key("KUBECONFIG")
@@ -1002,16 +1004,15 @@ async fn the_variable_of_kubeconfigs_is_not_handed_down() {
 }
 
 /// Returns whether `mkectl upgrade` was run.
-fn was_upgraded(road: &Road) -> bool {
-    road.commands().iter().any(|one| one.contains(": upgrade "))
+fn was_upgraded(lab: &UpgradeLab) -> bool {
+    lab.commands().iter().any(|one| one.contains(": upgrade "))
 }
 
-// Cases 1.1 and 1.2: without a complete archive of the old release's mkectl, the upgrade is not
-// started.
+// Cases 1.1 and 1.2: the mkectl of the earlier release writes the archive.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_without_a_complete_backup_is_not_started() {
-    let mut road = Road::new("v4.1.3", "v4.1.5").await;
-    road.edit_environment("release:", "apply-timeout: 2s\nrelease:");
+    let mut lab = UpgradeLab::new("v4.1.3", "v4.1.5").await;
+    lab.edit_environment("release:", "apply-timeout: 2s\nrelease:");
     for (backup, problem) in [
         (
             "none",
@@ -1020,7 +1021,7 @@ async fn an_upgrade_without_a_complete_backup_is_not_started() {
         ("empty", "_by-v4.1.3.tar` is empty"),
         ("garbage", "_by-v4.1.3.tar` is not a complete tar archive"),
         ("cut", "_by-v4.1.3.tar` is not a complete tar archive"),
-        // A link that stays would have every later command refused.
+        // If the link stayed, every later command would be refused.
         ("link", "_by-v4.1.3.tar` is not a regular file"),
         ("fail", "`mkectl backup` exited with code 1"),
         (
@@ -1028,8 +1029,8 @@ async fn an_upgrade_without_a_complete_backup_is_not_started() {
             "`mkectl backup` took longer than 2 s and exited with code 130",
         ),
     ] {
-        road.variable("FAKE_MKECTL_BACKUP", backup);
-        let run = road.run("deploy lab").exits_with(7);
+        lab.variable("FAKE_MKECTL_BACKUP", backup);
+        let run = lab.run("deploy lab").exits_with(7);
         assert!(run.stderr.contains(problem), "{backup}: {}", run.stderr);
         assert!(
             run.stderr
@@ -1037,9 +1038,9 @@ async fn an_upgrade_without_a_complete_backup_is_not_started() {
             "{backup}: {}",
             run.stderr
         );
-        assert!(!was_upgraded(&road), "{backup}: {:?}", road.commands());
-        // Nothing that is left looks like an archive.
-        let left: Vec<String> = (road.backups().into_iter())
+        assert!(!was_upgraded(&lab), "{backup}: {:?}", lab.commands());
+        // The names of incomplete archives end with `.failed`.
+        let left: Vec<String> = (lab.backups().into_iter())
             .filter(|name| name.contains(".tar") && name != "elsewhere.tar")
             .collect();
         assert!(
@@ -1053,47 +1054,47 @@ async fn an_upgrade_without_a_complete_backup_is_not_started() {
             "{}",
             run.stderr
         );
-        let receipt = road.receipt();
+        let receipt = lab.receipt();
         receipt.has("  release: v4.1.3\n").has("  step: backup\n");
     }
-    road.variable("FAKE_MKECTL_BACKUP", "");
-    road.run("deploy lab").success();
-    assert!(was_upgraded(&road));
+    lab.variable("FAKE_MKECTL_BACKUP", "");
+    lab.run("deploy lab").success();
+    assert!(was_upgraded(&lab));
 }
 
-// Case 1.1: the reason for an upgrade without a backup is in the plan and in the receipt.
+// case 1.1
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reason_upgrades_without_a_backup_and_the_receipt_keeps_it() {
-    let road = Road::new("v4.1.0", "v4.1.1").await;
-    let run = road.run("deploy lab").exits_with(6);
+async fn an_upgrade_without_a_backup_requires_a_reason_that_plan_and_receipt_record() {
+    let lab = UpgradeLab::new("v4.1.0", "v4.1.1").await;
+    let run = lab.run("deploy lab").exits_with(6);
     run.reports("mkectl v4.1.0 cannot write a backup archive to a local file");
-    road.assert_untouched();
-    let reason = ["--without-backup", "Velero has it as nightly-7"];
-    road.run(&["plan", "lab", reason[0], reason[1]])
+    lab.assert_untouched();
+    let run = |command: &str, reason: &str| lab.run(&[command, "lab", "--without-backup", reason]);
+    let reason = "Velero has it as nightly-7";
+    run("plan", reason)
         .success()
         .prints("so there is no archive to restore: Velero has it as nightly-7")
         .does_not_print("mkectl backup")
         .does_not_print(" --name ");
-    road.run(&["deploy", "lab", reason[0], reason[1]]).success();
-    let receipt = road.receipt();
+    run("deploy", reason).success();
+    let receipt = lab.receipt();
     receipt
         .has("  release: v4.1.1\n")
         .has("  without-backup: Velero has it as nightly-7\n");
-    let empty = road.run(&["deploy", "lab", reason[0], " "]);
-    empty.exits_with(64);
+    run("deploy", " ").exits_with(64);
 }
 
-// Items 19 and 20: the plan says what a failure does, and what the vendor suggests to do first.
+// items 19 and 20
 #[tokio::test(flavor = "multi_thread")]
-async fn the_plan_of_an_upgrade_says_what_to_do_first_and_what_a_failure_does() {
-    let road = Road::new("v4.1.5", "v4.2.0").await;
-    let plan = road.run("plan lab").success();
+async fn the_plan_of_an_upgrade_names_the_vendors_preparations_and_the_effect_of_a_failure() {
+    let lab = UpgradeLab::new("v4.1.5", "v4.2.0").await;
+    let plan = lab.run("plan lab").success();
     plan.prints(
         "rolls back without asking: it resets and reboots every controller, then every worker",
     )
     .prints("but the lock has no chart of that name");
     let rename = |tag: &str| {
-        road.edit_lock("v4.2.0", |lock| {
+        lab.edit_lock("v4.2.0", |lock| {
             let mut charts = lock
                 .artifacts
                 .iter_mut()
@@ -1104,53 +1105,48 @@ async fn the_plan_of_an_upgrade_says_what_to_do_first_and_what_a_failure_does() 
             chart.archive = format!("bundles/charts/kube-prometheus-stack@{tag}.tar");
             lock.artifacts.sort_by_key(|one| one.reference());
         });
-        road.run("plan lab").success().stdout
+        lab.run("plan lab").success().stdout
     };
     let plan = rename("79.5.0");
     plan.has("but the lock has kube-prometheus-stack:79.5.0 instead");
     let plan = rename("86.2.3");
     plan.has("`helm pull oci://127.0.0.1:[PORT]/mke/kube-prometheus-stack --version 86.2.3 --untar`, then `kubectl apply --server-side -f \
              kube-prometheus-stack/charts/crds/crds/`");
-    let road = Road::new("v4.1.1", "v4.1.2").await;
-    assert!(
-        !road
-            .run("plan lab")
-            .stdout
-            .contains("kube-prometheus-stack")
-    );
+    let lab = UpgradeLab::new("v4.1.1", "v4.1.2").await;
+    assert!(!lab.run("plan lab").stdout.contains("kube-prometheus-stack"));
 }
 
 // Item 30: k0s reads kubelet settings when it starts.
 #[tokio::test(flavor = "multi_thread")]
-async fn changed_kubelet_settings_ask_for_a_restart_of_k0s() {
-    let road = Road::new("v4.1.1", "v4.1.1").await;
-    road.edit_environment("config:\n", "config:\n  kubelet: { maxPods: 250 }\n");
+async fn changed_kubelet_settings_require_a_restart_of_k0s() {
+    let lab = UpgradeLab::new("v4.1.1", "v4.1.1").await;
+    lab.edit_environment("config:\n", "config:\n  kubelet: { maxPods: 250 }\n");
     let notice = "the kubelet settings change: after the deploy, restart k0s on every node";
-    let told = |road: &Road| road.run("plan lab").success().stdout.contains(notice);
-    assert!(told(&road), "by what was rendered last");
-    road.has_kubeconfig();
-    road.run("render lab").success();
-    assert!(told(&road), "by what the cluster reports");
-    road.run("deploy lab").success();
-    assert!(!told(&road));
+    let is_noted = |lab: &UpgradeLab| lab.run("plan lab").success().stdout.contains(notice);
+    assert!(is_noted(&lab), "compared with the last rendered file");
+    lab.write_kubeconfig();
+    lab.run("render lab").success();
+    assert!(is_noted(&lab), "compared with the live configuration");
+    lab.run("deploy lab").success();
+    assert!(!is_noted(&lab));
 }
 
-// Item 28: a password that was missed can be set anew, where mkectl has a command for that.
+// item 28
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missed_password_has_a_way_out_where_mkectl_has_one() {
-    for (release, has_one) in [("v4.1.5", false), ("v4.2.0", true)] {
-        let mut road = Road::new(release, release).await;
-        road.variable("FAKE_MKECTL_PASSWORD", "unknown");
-        road.edit_environment(
+async fn an_unrecognised_password_can_be_reset_if_mkectl_has_a_command_for_it() {
+    for (release, has_command) in [("v4.1.5", false), ("v4.2.0", true)] {
+        let mut lab = UpgradeLab::new(release, release).await;
+        lab.variable("FAKE_MKECTL_PASSWORD", "unknown");
+        lab.edit_environment(
             "tracking: { enabled: false }",
             "tracking: { enabled: true }",
         );
-        let run = road.run("deploy lab").success();
+        let run = lab.run("deploy lab").success();
         run.reports("in an unknown format: look for it in the log");
         assert_eq!(
             run.stderr
                 .contains("`mkectl reset-password --user admin --password-stdin`"),
-            has_one,
+            has_command,
             "{}",
             run.stderr
         );
@@ -1160,9 +1156,9 @@ async fn a_missed_password_has_a_way_out_where_mkectl_has_one() {
 // case 1.6a
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_upgrades_at_the_same_time_one_succeeds_and_its_receipt_stays() {
-    let road = Road::new("v4.2.0", "v4.2.1").await;
-    let first = Running::start(&road.lab, "deploy lab --max-rate 80MB");
-    let second = Running::start(&road.lab, "deploy lab --max-rate 8MB");
+    let lab = UpgradeLab::new("v4.2.0", "v4.2.1").await;
+    let first = Running::start(&lab, "deploy lab --max-rate 80MB");
+    let second = Running::start(&lab, "deploy lab --max-rate 8MB");
     let runs = [first.end(), second.end()];
     let mut codes = runs.iter().map(|run| run.code).collect::<Vec<_>>();
     codes.sort();
@@ -1173,37 +1169,37 @@ async fn of_two_upgrades_at_the_same_time_one_succeeds_and_its_receipt_stays() {
         runs[0].whole(),
         runs[1].whole()
     );
-    let receipt = road.receipt();
+    let receipt = lab.receipt();
     receipt.has("  release: v4.2.1\n");
     receipt.lacks("failed:");
-    let plan = road.run("plan lab").success();
+    let plan = lab.run("plan lab").success();
     plan.does_not_print("upgrade from");
 }
 
-/// An old receipt that was restored, or one of a different branch.
+/// This happens with a receipt from a different branch.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_that_names_a_later_release_than_the_cluster_runs_stops_a_deploy() {
-    let road = Road::new("v4.1.4", "v4.1.5").await;
-    road.edit(RECEIPT, "release: v4.1.4", "release: v4.1.5");
-    let run = road.run("deploy lab").exits_with(3);
+    let lab = UpgradeLab::new("v4.1.4", "v4.1.5").await;
+    lab.edit(RECEIPT, "release: v4.1.4", "release: v4.1.5");
+    let run = lab.run("deploy lab").exits_with(3);
     run.reports("v4.1.5").reports("v4.1.4");
-    road.assert_untouched();
+    lab.assert_untouched();
 }
 
-/// The file is replaced by a rename, so half of it means that something else wrote it.
+/// Airlock replaces the note by a rename, so an incomplete note was written by something else.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_note_of_mkectl_that_cannot_be_read_stops_a_deploy() {
-    let road = Road::new("v4.1.4", "v4.1.5").await;
+async fn an_invalid_note_of_a_run_of_mkectl_stops_a_deploy() {
+    let lab = UpgradeLab::new("v4.1.4", "v4.1.5").await;
     let note = "environments/lab/logs/under-way.yaml";
     for text in ["", "command: upgr", "release: 4.1.5\nlog: x\n"] {
-        road.write(note, text);
+        lab.write(note, text);
         for command in ["plan lab", "deploy lab"] {
-            let run = road.run(command).exits_with(3);
+            let run = lab.run(command).exits_with(3);
             run.reports(note);
         }
-        assert_eq!(road.read(note), text);
+        assert_eq!(lab.read(note), text);
     }
-    insta::assert_snapshot!(road.run("deploy lab").whole(), @"
+    insta::assert_snapshot!(lab.run("deploy lab").whole(), @"
     exit code: 3
     --- stdout
     --- stderr
@@ -1212,57 +1208,56 @@ async fn a_note_of_mkectl_that_cannot_be_read_stops_a_deploy() {
     hint: check with `pgrep -a mkectl` that none is running, read the newest log in [WORKSPACE]/environments/lab/logs, then delete [WORKSPACE]/environments/lab/logs/under-way.yaml
     hint: then run mkectl again: `cargo xtask apply lab`
     ");
-    let run = road.run("status --format json");
+    let run = lab.run("status --format json");
     run.prints("under-way.yaml");
-    road.assert_untouched();
+    lab.assert_untouched();
 }
 
-/// PATH has the mkectl of the later release, and that of the cluster's was kept when it was
-/// deployed.
+/// PATH has the mkectl of the later release. Airlock kept the mkectl of the cluster's release.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_uses_the_mkectl_that_was_kept() {
-    let road = Road::new("v4.1.4", "v4.1.5").await;
+    let lab = UpgradeLab::new("v4.1.4", "v4.1.5").await;
     let program =
-        |road: &Road| road.calls().pop().unwrap().environment["FAKE_MKECTL_VERSION"].clone();
+        |lab: &UpgradeLab| lab.calls().pop().unwrap().environment["FAKE_MKECTL_VERSION"].clone();
     for arguments in [
-        &["cluster", "status", "lab"][..],
-        &["cluster", "backup", "lab"],
-        &["mkectl", "lab", "--", "config", "get"],
-        &["diff", "lab", "--live"],
+        "cluster status lab",
+        "cluster backup lab",
+        "mkectl lab -- config get",
+        "diff lab --live",
     ] {
-        road.run(arguments).success();
-        assert_eq!(program(&road), "v4.1.4", "{arguments:?}");
+        lab.run(arguments).success();
+        assert_eq!(program(&lab), "v4.1.4", "{arguments:?}");
     }
-    // The environment is back at the release that runs, and PATH is not.
-    road.name("v4.1.4");
-    for arguments in [&["diff", "lab", "--live"][..], &["apply", "lab"]] {
-        road.run(arguments).success();
-        assert_eq!(program(&road), "v4.1.4", "{arguments:?}");
+    // The environment names the release of the cluster again, but PATH still has the later mkectl.
+    lab.set_release("v4.1.4");
+    for arguments in ["diff lab --live", "apply lab"] {
+        lab.run(arguments).success();
+        assert_eq!(program(&lab), "v4.1.4", "{arguments:?}");
     }
-    road.lose("v4.1.4");
-    road.run("diff lab --live").exits_with(6);
+    lab.remove_kept_mkectl("v4.1.4");
+    lab.run("diff lab --live").exits_with(6);
 }
 
-const SIGNED: [&str; 4] = ["deploy", "lab", "--plan", "signed.yaml"];
+const BY_PLAN: &str = "deploy lab --plan saved.yaml";
 
-/// Saves the plan of an upgrade, whose mkectl then does as the variables of the fake say.
-async fn with_a_signed_plan() -> Road {
-    let mut road = Road::new("v4.1.3", "v4.1.5").await;
-    road.keep("v4.1.3");
-    road.run("plan lab --out signed.yaml").success();
-    road.variable("FAKE_MKECTL_AT", "upgrade");
-    road
+/// Saves the plan of an upgrade. The fake's variables affect `mkectl upgrade` only.
+async fn with_saved_plan() -> UpgradeLab {
+    let mut lab = UpgradeLab::new("v4.1.3", "v4.1.5").await;
+    lab.fetch_mkectl("v4.1.3");
+    lab.run("plan lab --out saved.yaml").success();
+    lab.variable("FAKE_MKECTL_AT", "upgrade");
+    lab
 }
 
-/// The attempt that failed keeps its files, so those of the next one have a number in their names.
+/// The failed attempt keeps its files, so the files of the next one have a number in their names.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signed_plan_is_executed_again_after_its_upgrade_failed() {
-    let mut road = with_a_signed_plan().await;
-    road.variable("FAKE_MKECTL_EXIT", "1");
-    road.run(&SIGNED).exits_with(7);
-    road.variable("FAKE_MKECTL_EXIT", "0");
-    road.run(&SIGNED).success();
-    let names = road.backups();
+async fn a_saved_plan_is_executed_again_after_its_upgrade_failed() {
+    let mut lab = with_saved_plan().await;
+    lab.variable("FAKE_MKECTL_EXIT", "1");
+    lab.run(BY_PLAN).exits_with(7);
+    lab.variable("FAKE_MKECTL_EXIT", "0");
+    lab.run(BY_PLAN).success();
+    let names = lab.backups();
     assert!(
         names
             .iter()
@@ -1273,28 +1268,28 @@ async fn a_signed_plan_is_executed_again_after_its_upgrade_failed() {
 
 /// A deploy that is killed leaves no receipt of its failure, but the same files.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signed_plan_is_executed_again_after_its_upgrade_was_killed() {
-    let mut road = with_a_signed_plan().await;
-    road.variable("FAKE_MKECTL_HANG", "yes");
-    let mut running = Running::start(&road.lab, &SIGNED);
+async fn a_saved_plan_is_executed_again_after_its_upgrade_was_killed() {
+    let mut lab = with_saved_plan().await;
+    lab.variable("FAKE_MKECTL_HANG", "yes");
+    let mut running = Running::start(&lab, BY_PLAN);
     running.wait_for("waiting for nodes");
     running.kill();
     assert_eq!(running.end().code, None);
-    road.variable("FAKE_MKECTL_HANG", "no");
-    road.run(&SIGNED).success();
+    lab.variable("FAKE_MKECTL_HANG", "no");
+    lab.run(BY_PLAN).success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_changed_on_the_cluster_is_named_before_it_is_overwritten() {
-    let road = Road::new("v4.1.5", "v4.1.5").await;
-    road.has_kubeconfig();
+async fn changes_made_on_the_cluster_are_reported_before_they_are_overwritten() {
+    let lab = UpgradeLab::new("v4.1.5", "v4.1.5").await;
+    lab.write_kubeconfig();
     let notice =
         "differs from the configuration that was applied last in 1 value, which mkectl overwrites";
-    road.edit_environment(
+    lab.edit_environment(
         "config:\n",
         "config:\n  dns: { lameduck: { enabled: true } }\n",
     );
-    road.run("plan lab").success().does_not_mention(notice);
-    road.edit_cluster(|text| text.replace("enabled: false", "enabled: true"));
-    road.run("plan lab").success().prints(notice);
+    lab.run("plan lab").success().does_not_mention(notice);
+    lab.edit_cluster(|text| text.replace("enabled: false", "enabled: true"));
+    lab.run("plan lab").success().prints(notice);
 }

@@ -1,4 +1,5 @@
-//! `diff`: an environment against what is committed and applied, two environments, two releases.
+//! `diff`: compares an environment with its committed and applied files, two environments, or two
+//! releases.
 
 use support::bundles::{self, FILE};
 use support::{Lab, Run, Sandbox};
@@ -12,7 +13,7 @@ fn json(run: Run) -> serde_json::Value {
     value["result"].clone()
 }
 
-/// Makes the shipped workspace with changes in everything that prod says.
+/// Makes the shipped workspace with changes in every part of `prod`.
 fn changed() -> Sandbox {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     let path = "environments/prod/environment.yaml";
@@ -32,7 +33,7 @@ fn changed() -> Sandbox {
 }
 
 #[test]
-fn what_differs_from_the_committed_file_is_shown_by_meaning() {
+fn differences_from_the_committed_file_are_shown_by_value() {
     let sandbox = changed();
     let before = sandbox.state();
     insta::assert_snapshot!(sandbox.run("diff prod").whole(), @"
@@ -150,10 +151,10 @@ fn a_file_with_the_same_values_is_distinguished_from_one_that_differs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_receipt_records_what_was_applied() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let detailed = ["diff", "lab", "--detailed-exitcode"];
-    lab.run(&detailed).exits_with(2);
+    let detailed = "diff lab --detailed-exitcode";
+    lab.run(detailed).exits_with(2);
     lab.run("deploy lab").success();
-    insta::assert_snapshot!(lab.run(&detailed).whole(), @r#"
+    insta::assert_snapshot!(lab.run(detailed).whole(), @r#"
     exit code: 0
     --- stdout
     environments/lab/mke4.yaml is up to date
@@ -163,7 +164,7 @@ async fn the_receipt_records_what_was_applied() {
     "#);
 
     lab.edit_environment("user: ubuntu", "user: admin");
-    let committed = lab.run(&detailed).exits_with(2);
+    let committed = lab.run(detailed).exits_with(2);
     insta::assert_snapshot!(committed.whole(), @r#"
     exit code: 2
     --- stdout
@@ -177,7 +178,7 @@ async fn the_receipt_records_what_was_applied() {
     "#);
 
     lab.run("render lab").success();
-    let another = lab.run(&detailed).exits_with(2);
+    let another = lab.run(detailed).exits_with(2);
     insta::assert_snapshot!(another.whole(), @r#"
     exit code: 2
     --- stdout
@@ -201,7 +202,7 @@ async fn the_receipt_records_what_was_applied() {
 }
 
 #[test]
-fn two_environments_are_compared_by_meaning() {
+fn two_environments_are_compared_by_value() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     insta::assert_snapshot!("environments", sandbox.run("diff staging prod").whole());
     insta::assert_snapshot!(sandbox.run("diff staging prod --markdown").whole(), @"
@@ -248,10 +249,10 @@ fn secrets_are_in_no_form_of_a_diff() {
         &format!("{text}  authentication:\n    oidc:\n      clientSecret: planted-secret-1\n"),
     );
     for arguments in [
-        &["diff", "prod"][..],
-        &["diff", "staging", "prod"],
-        &["diff", "staging", "prod", "--markdown"],
-        &["diff", "prod", "--format", "json"],
+        "diff prod",
+        "diff staging prod",
+        "diff staging prod --markdown",
+        "diff prod --format json",
     ] {
         let run = sandbox.run(arguments).success();
         run.prints("(not shown)");
@@ -259,8 +260,8 @@ fn secrets_are_in_no_form_of_a_diff() {
     }
 }
 
-/// Locks the tiny bundle as v4.1.3 and another one, with something added, removed, changed and
-/// kept, as v4.1.5.
+/// Locks the tiny bundle as v4.1.3. Locks a bundle with an added, a removed, a changed and an
+/// unchanged artifact as v4.1.5.
 fn lock_two(sandbox: &Sandbox) {
     let mut recipe = bundles::tiny();
     let lock = |recipe: &bundle::make::Recipe, release: &str| {
@@ -277,7 +278,7 @@ fn lock_two(sandbox: &Sandbox) {
     ));
     lock(&recipe, "v4.1.3");
     recipe.artifacts.pop();
-    // A new version that keeps one layer, and new content under the old tag.
+    // A new version that shares a layer with the old one, and new content under an old tag.
     recipe.artifacts[0] = bundles::image(
         "calico/node",
         "v3.30.3",
@@ -290,7 +291,7 @@ fn lock_two(sandbox: &Sandbox) {
         &["linux/amd64"],
         &[("base", 900), ("pause-2", 800)],
     );
-    // It shares a layer with what is new, which must be counted once.
+    // This image shares a layer with another new image. The layer must be counted once.
     recipe.artifacts.push(bundles::image(
         "new/agent",
         "v2",
@@ -381,7 +382,7 @@ fn json_of_last_line(run: &Run) -> serde_json::Value {
 }
 
 #[test]
-fn only_two_of_a_kind_are_compared() {
+fn only_two_environments_releases_or_sets_are_compared() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     insta::assert_snapshot!(sandbox.run("diff prod v4.1.5").whole(), @r#"
     exit code: 64

@@ -1,4 +1,4 @@
-//! Tests of `images`: the references of an environment, for those who pull them.
+//! Tests of `images`: the references of an environment, in the forms that other tools read.
 
 use support::upstream::Upstream;
 use support::{Lab, Run, Text as _};
@@ -7,7 +7,8 @@ use crate::{AIRLOCK, FAKE_MKECTL, referees};
 
 mod helm;
 
-/// A lab with a set of an image of Docker Hub, one in a different place, and a chart.
+/// Makes a lab with a set: an image of Docker Hub, an image with a different repository, and a
+/// chart.
 async fn lab() -> (Lab, Upstream) {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let upstream = Upstream::start().await;
@@ -27,7 +28,7 @@ async fn lab() -> (Lab, Upstream) {
     (lab, upstream)
 }
 
-/// Returns the lines that are not of the release.
+/// Returns the lines about the set, not those about the release.
 fn of_set(run: &Run) -> String {
     let lines = run.stdout.lines().filter(|line| !line.contains("mirantis"));
     lines.map(|line| format!("{line}\n")).collect()
@@ -57,7 +58,7 @@ async fn references_are_listed_in_both_registries() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_consumer_gets_its_own_form() {
+async fn each_tool_gets_its_own_form() {
     let (lab, _upstream) = lab().await;
     let kustomize = lab.run("images lab --as kustomize").success().stdout;
     for name in ["docker.io/library/nginx", "library/nginx", "nginx"] {
@@ -202,7 +203,7 @@ async fn artifacts_whose_tag_changes_are_mapped_or_listed() {
     );
     assert_eq!(version, "1");
     let (purl, version) = of("quay.io/org/three");
-    // What is upstream, and not the index of two platforms.
+    // The purl has the upstream digest. The locked index has only two of the platforms.
     let whole = by_digest.replace(':', "%3A");
     let expected = format!("pkg:oci/three@{whole}?repository_url=quay.io/org/three");
     assert_eq!(purl, expected);

@@ -1,4 +1,4 @@
-//! `inspect`: what a bundle holds, from its lock or from the file itself.
+//! `inspect`: the content of a bundle, from its lock or from the file.
 
 use support::{Sandbox, bundles};
 
@@ -33,7 +33,7 @@ fn a_locked_release_is_inspected_without_its_bundle() {
 }
 
 #[test]
-fn a_file_says_the_same_as_its_lock() {
+fn a_bundle_is_inspected_like_its_lock() {
     let sandbox = Sandbox::new(AIRLOCK);
     let bundle = sandbox.path("mke_bundle_v4.1.5_amd64.tar.gz");
     bundles::make(&bundles::small(), &bundle);
@@ -74,7 +74,7 @@ fn a_file_says_the_same_as_its_lock() {
 }
 
 #[test]
-fn machines_get_every_artifact() {
+fn json_output_has_every_artifact() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     let run = sandbox.run("inspect v4.1.5-demo --format json").success();
     assert_eq!(run.stderr, "");
@@ -96,7 +96,7 @@ fn machines_get_every_artifact() {
 }
 
 #[test]
-fn what_is_not_a_bundle_is_named() {
+fn a_file_that_is_not_a_bundle_is_reported() {
     let sandbox = Sandbox::new(AIRLOCK);
     let bundle = sandbox.path("whole.tar.gz");
     bundles::make(&bundles::small(), &bundle);
@@ -132,7 +132,7 @@ fn what_is_not_a_bundle_is_named() {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn missing_releases_and_files_are_reported() {
     let sandbox = Sandbox::new(AIRLOCK);
     insta::assert_snapshot!(sandbox.run("inspect v4.1.5").whole(), @"
     exit code: 3

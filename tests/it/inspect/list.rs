@@ -20,7 +20,7 @@ fn a_fresh_checkout_is_listed() {
 }
 
 #[test]
-fn an_empty_workspace_says_how_to_begin() {
+fn an_empty_workspace_gets_the_first_command() {
     let sandbox = Sandbox::new(AIRLOCK);
     insta::assert_snapshot!(sandbox.run("list").whole(), @r#"
     exit code: 0
@@ -33,7 +33,7 @@ fn an_empty_workspace_says_how_to_begin() {
 }
 
 #[test]
-fn a_wrong_environment_does_not_hide_the_others() {
+fn an_invalid_environment_does_not_hide_the_others() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     sandbox.write(
         "environments/staging/environment.yaml",
@@ -63,7 +63,7 @@ fn a_wrong_environment_does_not_hide_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_done_is_listed() {
+async fn the_state_of_the_last_deploy_is_listed() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let states = |lab: &Lab| {
         let run = lab.run("list --format json").success();

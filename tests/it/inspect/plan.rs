@@ -1,16 +1,16 @@
-//! `plan`: what deploy would do, for people, machines and scripts.
+//! `plan`: what `deploy` would do, as text, as JSON and as an exit code.
 
 use support::{Arguments, Lab, Sandbox, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_says_everything_and_does_nothing() {
+async fn a_plan_shows_every_step_and_changes_nothing() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let before = lab.state();
     let run = lab.run("plan lab").success();
     insta::assert_snapshot!("first", run.whole());
-    // But for what it has learned of this very mkectl, which is asked once only.
+    // A plan writes one file: the help of this mkectl, which is read once only.
     let mut changes = lab.changes_since(&before);
     changes.retain(|path| !path.starts_with("bundles/mkectl/help/"));
     assert_eq!(changes, [""; 0]);
@@ -35,13 +35,13 @@ async fn a_long_list_ends_with_the_command_that_shows_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_exit_code_shows_whether_something_is_to_be_done() {
+async fn the_detailed_exit_code_shows_whether_a_deploy_changes_anything() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let plan = ["plan", "lab", "--detailed-exitcode"];
-    lab.run(&plan).exits_with(2);
+    let plan = "plan lab --detailed-exitcode";
+    lab.run(plan).exits_with(2);
     lab.run("plan lab").success();
     lab.run("deploy lab").success();
-    let run = lab.run(&plan);
+    let run = lab.run(plan);
     insta::assert_snapshot!(run.whole(), @r#"
     exit code: 0
     --- stdout
@@ -50,11 +50,11 @@ async fn the_exit_code_shows_whether_something_is_to_be_done() {
     --- stderr
     "#);
 
-    // Each of these alone is something to do.
+    // An edited file alone is a change.
     let path = "environments/lab/mke4.yaml";
     let config = lab.read(path);
     lab.write(path, &format!("{config}# by hand\n"));
-    let by_hand = lab.run(&plan);
+    let by_hand = lab.run(plan);
     insta::assert_snapshot!(by_hand.whole(), @r#"
     exit code: 2
     --- stdout
@@ -74,15 +74,15 @@ async fn the_exit_code_shows_whether_something_is_to_be_done() {
     --- stderr
     "#);
     lab.write(path, &config);
-    lab.run(&plan).success();
+    lab.run(plan).success();
 
     lab.remove("environments/lab/receipt.yaml");
     // A refusal of `deploy` takes precedence over a difference.
-    lab.run(&plan).exits_with(8);
+    lab.run(plan).exits_with(8);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn machines_get_the_same_plan() {
+async fn json_output_has_the_same_plan() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let plan = |lab: &Lab, code: i32| {
         let run = lab
@@ -153,7 +153,7 @@ async fn a_mkectl_that_deploy_cannot_download_is_a_refusal() {
 }
 
 #[test]
-fn a_release_without_a_lock_says_how_to_lock_it() {
+fn a_release_without_a_lock_gets_the_command_to_lock_it() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     insta::assert_snapshot!(sandbox.run("plan staging").whole(), @"
     exit code: 3
@@ -171,7 +171,7 @@ fn a_release_without_a_lock_says_how_to_lock_it() {
 }
 
 #[test]
-fn a_misspelt_pre_release_says_which_one_was_meant() {
+fn a_misspelt_pre_release_gets_a_suggestion() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     let path = "environments/demo/environment.yaml";
     sandbox.edit(path, "v4.1.5-demo", "v4.1.5-dmeo");
@@ -184,10 +184,10 @@ fn a_misspelt_pre_release_says_which_one_was_meant() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_is_down_says_so() {
+async fn a_registry_that_does_not_run_is_reported() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let nobody = format!("127.0.0.1:{}", support::sandbox::free_port());
-    lab.edit_environment(&lab.registry.address, &nobody);
+    let free = format!("127.0.0.1:{}", support::sandbox::free_port());
+    lab.edit_environment(&lab.registry.address, &free);
     insta::assert_snapshot!(lab.run("plan lab").whole(), @r#"
     exit code: 5
     --- stdout
@@ -199,7 +199,7 @@ async fn a_registry_that_is_down_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receipt_that_cannot_be_read_stops_it() {
+async fn an_invalid_receipt_stops_a_plan() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write("environments/lab/receipt.yaml", "version: 2\nsigned: yes\n");
     insta::assert_snapshot!(lab.run("plan lab").whole(), @r#"
@@ -221,7 +221,7 @@ async fn a_receipt_that_cannot_be_read_stops_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_is_broken_stops_it() {
+async fn a_damaged_lock_stops_a_plan() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let path = "bundles/v4.1.5-amd64.lock.yaml";
     let lock = lab.read(path);
@@ -238,14 +238,14 @@ async fn a_lock_that_is_broken_stops_it() {
 
 // case 1.6e
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_confirmed_shows_how_the_applied_configuration_changes() {
+async fn before_the_confirmation_the_change_of_the_applied_configuration_is_shown() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("protected: true\n");
     let second = "    - role: worker\n      ssh: { address: 192.0.2.11, user: ubuntu, port: 22, keyPath: ~/.ssh/id_ed25519 }\n";
     lab.edit_environment("  tracking:", &format!("{second}  tracking:"));
     lab.run("deploy lab --confirm lab").success();
     lab.edit_environment(second, "");
-    // The file as it was written still is what was applied.
+    // mke4.yaml is still the applied file.
     let run = lab.run("deploy lab").exits_with(8);
     insta::assert_snapshot!(run.stderr, @"
     Plan for lab: v4.1.5 to 127.0.0.1:[PORT]/mke
@@ -275,17 +275,13 @@ async fn what_is_confirmed_shows_how_the_applied_configuration_changes() {
     hint: add `--confirm lab` for runs without a terminal; `--yes` alone does not confirm
     ");
 
-    // It is rendered and committed, as on the way through a review: only git's history has what was
-    // applied.
+    // The change is rendered and committed, as for a review. After that, only git's history has the
+    // applied file.
     lab.init_git();
-    for arguments in [
-        &["config", "user.name", "Jane Doe"][..],
-        &["config", "user.email", "jane@example.com"],
-        &["add", "environments", bundles::LOCK],
-        &["commit", "--quiet", "--message=first"],
-    ] {
-        lab.git(arguments);
-    }
+    lab.git(&["config", "user.name", "Jane Doe"]);
+    lab.git("config user.email jane@example.com");
+    lab.git(&["add", "environments", bundles::LOCK]);
+    lab.git("commit --quiet --message=first");
     lab.run("render lab").success();
     lab.git("commit --quiet --all --message=second");
     let run = lab.run("deploy lab").exits_with(8);
@@ -301,7 +297,7 @@ async fn what_is_confirmed_shows_how_the_applied_configuration_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_is_not_the_committed_one_is_named_once() {
+async fn an_uncommitted_lock_is_reported_once() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let lock = "bundles/v4.1.5-amd64.lock.yaml";
     let warning = format!("not committed as it is now: {lock}; a review covers what is committed");

@@ -1,5 +1,5 @@
-//! Tests of `preflight`: each fault of a registry is named with its fix, everything else continues,
-//! and nothing stays behind.
+//! Tests of `preflight`: it names each fault of a registry with its fix, runs all other checks, and
+//! leaves nothing in the registry.
 
 mod nodes;
 mod profile;
@@ -15,33 +15,33 @@ use support::{Sandbox, TestRegistry, TlsProxy, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
-/// What begins an upload, or changes something by itself.
+/// Requests that change a registry.
 const WRITES: &[Kind] = &[Kind::OpenUpload, Kind::Mount, Kind::PutManifest];
 
-/// A registry that plays one fault, and what is to be said of it.
+/// A registry with one fault, and the finding that `preflight` has to report.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     quirks: Quirks,
     rules: Vec<Rule>,
-    way: Way,
-    /// The check, its fault and its verdict.
+    transport: Transport,
+    /// The check, its fault and its verdict, in this order.
     pub(crate) expected: (&'static str, &'static str, &'static str),
 }
 
-/// How the registry is spoken to.
+/// How the environment reaches the registry.
 #[derive(Clone, Copy, PartialEq)]
-enum Way {
-    /// Plainly.
+enum Transport {
+    /// Plain HTTP.
     Plain,
-    /// Plainly, though a CA is named.
+    /// Plain HTTP, although the environment names a CA.
     PlainWithCa,
-    /// By TLS, with the right CA.
+    /// TLS with the right CA.
     Tls,
-    /// By TLS, with the CA of something else.
+    /// TLS with a CA that did not sign the certificate.
     OtherCa,
-    /// By TLS with a certificate that has expired.
+    /// TLS with an expired certificate.
     Expired,
-    /// By TLS with a certificate for another name.
+    /// TLS with a certificate for a different name.
     OtherName,
 }
 
@@ -61,7 +61,7 @@ async fn each_fault_is_named_with_its_fix_and_nothing_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_is_as_it_should_be_passes_and_is_left_empty() {
+async fn a_registry_without_faults_passes_and_is_left_empty() {
     let quirks = quirks!(token_life: Some(u32::MAX), open_for_reading: true);
     let registry = FaultyRegistry::start(quirks, &[], 1).await;
     let sandbox = sandbox();
@@ -94,8 +94,8 @@ async fn local_and_registry_problems_are_reported_together() {
         ]
     );
     let run = sandbox.run("preflight lab");
-    // The progress names the probe, which is random. The room differs between machines, and so does
-    // what is said of it.
+    // The lines of the disk check differ between machines, so the snapshot has the lines before and
+    // after them.
     let lines: Vec<&str> = run.stdout.lines().collect();
     let disk = lines.iter().position(|line| line.contains(" disk "));
     let after = lines
@@ -127,7 +127,7 @@ async fn local_and_registry_problems_are_reported_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_or_different_mkectl_is_found_before_a_deploy_needs_it() {
+async fn a_missing_or_different_mkectl_is_reported() {
     let registry = FaultyRegistry::start(limited(), &[], 1).await;
     let mut sandbox = sandbox();
     describe(&sandbox, "lab", &registry.address, None);
@@ -144,7 +144,7 @@ async fn a_missing_or_different_mkectl_is_found_before_a_deploy_needs_it() {
 
 // case 7.6
 #[tokio::test(flavor = "multi_thread")]
-async fn a_long_url_moves_no_row() {
+async fn a_long_url_does_not_shift_the_columns() {
     let shut = quirks!(..limited(); token_life: Some(u32::MAX));
     let registry = FaultyRegistry::start(shut, &[], 1).await;
     let mut sandbox = sandbox();
@@ -196,10 +196,9 @@ async fn a_cut_bundle_is_distinguished_from_a_missing_one() {
     );
 }
 
-/// Items 21, 22 and 24: what no bundle has is named, and so is the room that a release takes at
-/// each stage.
+/// Items 21, 22 and 24.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_no_bundle_has_is_named_with_the_way_to_prepare_for_it() {
+async fn content_that_no_bundle_has_and_the_disk_space_of_each_stage_are_named() {
     let registry = FaultyRegistry::start(limited(), &[], 1).await;
     let sandbox = sandbox();
     describe(&sandbox, "lab", &registry.address, None);
@@ -228,7 +227,7 @@ async fn what_no_bundle_has_is_named_with_the_way_to_prepare_for_it() {
         .run("preflight lab --format json")
         .success()
         .does_not_print("NVIDIA");
-    // Without a lock the room is an estimate.
+    // Without a lock, the disk space is an estimate.
     sandbox.write(
         path,
         &text.replace("release: v4.1.5", "release: v4.2.1-rc.3"),
@@ -270,13 +269,13 @@ async fn a_name_without_an_address_is_a_problem_and_skips_the_rest() {
     assert_eq!(run.code, Some(5), "{}", run.stdout);
     let result = result(&run.stdout);
     assert_eq!(of_verdict(&result, "problem"), ["name name-not-resolved"]);
-    // The room, each aspect of the registry but the name, and the packages of nodes that are not
-    // asked.
+    // Skipped are the disk space, every check of the registry except its name, and the packages of
+    // nodes.
     assert_eq!(of_verdict(&result, "skipped").len(), 21);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_removes_the_probe_also_if_it_comes_twice_as_from_timeout() {
+async fn a_signal_removes_the_probe_even_if_it_is_sent_twice_as_by_timeout() {
     let stalls = first(1, &[Kind::HeadManifest], Fault::Stall { after: 0 });
     let registry = FaultyRegistry::start(limited(), &[stalls], 1).await;
     let sandbox = sandbox();
@@ -292,16 +291,17 @@ async fn a_signal_removes_the_probe_also_if_it_comes_twice_as_from_timeout() {
     }
     assert!(!registry.is_empty());
     let process = i32::try_from(child.id()).unwrap();
-    // `timeout` sends one to the program and one to its group. Equal ones may be merged.
+    // `timeout` sends one signal to the program and one to its group. The kernel may merge equal
+    // signals, so these differ.
     for signal in [libc::SIGTERM, libc::SIGINT] {
         // SAFETY: the process is our own child, and was not waited for yet.
         unsafe { libc::kill(process, signal) };
     }
     let output = tokio::task::spawn_blocking(|| child.wait_with_output());
     let output = output.await.unwrap().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(registry.is_empty(), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(registry.is_empty(), "{stderr}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -314,7 +314,7 @@ async fn the_embedded_registry_has_no_problem() {
 }
 
 #[test]
-fn a_rehearsal_has_nothing_to_warn_of() {
+fn a_rehearsal_has_no_warning() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     let run = sandbox.run("preflight demo --nodes --format json");
     assert_eq!(run.code, Some(0), "{}", run.stdout);
@@ -325,7 +325,7 @@ fn a_rehearsal_has_nothing_to_warn_of() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
-async fn a_real_registry_is_left_as_it_was_and_one_with_credentials_shuts_nodes_out() {
+async fn registry_2_passes_and_registry_2_with_credentials_refuses_nodes() {
     let registry = TestRegistry::tls().await;
     let mut sandbox = sandbox();
     registry.describe(&sandbox, "");
@@ -353,30 +353,32 @@ pub(crate) async fn start(
     case: &Case,
 ) -> (FaultyRegistry, TlsProxy) {
     let registry = FaultyRegistry::start(case.quirks.clone(), &case.rules, 1).await;
-    let names: &[&str] = match case.way {
-        Way::OtherName => &["other.example.com"],
+    let names: &[&str] = match case.transport {
+        Transport::OtherName => &["other.example.com"],
         _ => &["127.0.0.1"],
     };
     let proxy = TlsProxy::start(&registry.address, names, |certificate| {
-        if case.way == Way::Expired {
+        if case.transport == Transport::Expired {
             certificate.not_before = rcgen::date_time_ymd(2020, 1, 1);
             certificate.not_after = rcgen::date_time_ymd(2021, 1, 1);
         }
     })
     .await;
     let other = support::Certificates::local();
-    let (address, ca) = match case.way {
-        Way::Plain => (&registry.address, None),
-        Way::PlainWithCa => (&registry.address, Some(&other.ca_pem)),
-        Way::OtherCa => (&proxy.address, Some(&other.ca_pem)),
-        Way::Tls | Way::Expired | Way::OtherName => (&proxy.address, Some(&proxy.ca_pem)),
+    let (address, ca) = match case.transport {
+        Transport::Plain => (&registry.address, None),
+        Transport::PlainWithCa => (&registry.address, Some(&other.ca_pem)),
+        Transport::OtherCa => (&proxy.address, Some(&other.ca_pem)),
+        Transport::Tls | Transport::Expired | Transport::OtherName => {
+            (&proxy.address, Some(&proxy.ca_pem))
+        }
     };
     let environment = format!("case-{number}");
     describe(sandbox, &environment, address, ca.map(String::as_str));
     (registry, proxy)
 }
 
-/// Plays one case, and says what was not as it should be.
+/// Plays one case, and returns the first deviation from its expected finding.
 async fn play(sandbox: &Arc<Sandbox>, number: usize, case: &Case) -> Result<(), String> {
     let (registry, _proxy) = start(sandbox, number, case).await;
     let environment = format!("case-{number}");
@@ -395,7 +397,7 @@ async fn play(sandbox: &Arc<Sandbox>, number: usize, case: &Case) -> Result<(), 
         }
         run
     };
-    let told = |problem: &str| {
+    let deviation = |problem: &str| {
         Err(format!(
             "{}: {problem}\n{}{}",
             case.name, run.stdout, run.stderr
@@ -406,39 +408,39 @@ async fn play(sandbox: &Arc<Sandbox>, number: usize, case: &Case) -> Result<(), 
     let expected = format!("{check} {fault}");
     let problems = of_verdict(&result, "problem");
     match verdict {
-        "problem" if problems != [expected.as_str()] => return told("another problem"),
-        "warning" if !problems.is_empty() => return told("a problem"),
+        "problem" if problems != [expected.as_str()] => return deviation("a different problem"),
+        "warning" if !problems.is_empty() => return deviation("a problem"),
         "warning" if !of_verdict(&result, "warning").contains(&expected) => {
-            return told("not warned of it");
+            return deviation("the warning is missing");
         }
         _ => {}
     }
     let code = if verdict == "problem" { 5 } else { 0 };
     if run.code != Some(code) {
-        return told("another exit code");
+        return deviation("a different exit code");
     }
     for check in result["checks"].as_array().unwrap() {
         let is_fixed = check["fix"].as_str().is_some_and(|fix| !fix.is_empty());
         if check["fault"].is_string() != is_fixed || check["fix"] != check["cure"] {
-            return told("a fault without a fix, or a fix that differs from its alias");
+            return deviation("a fault without a fix, or a fix that differs from its alias");
         }
     }
     if !case.rules.is_empty() && registry.played() == 0 {
-        return told("nothing was played");
+        return deviation("no fault was played");
     }
     if fault == "no-delete" {
-        let stays = result["checks"].as_array().unwrap().last().unwrap()["text"].to_string();
+        let text = result["checks"].as_array().unwrap().last().unwrap()["text"].to_string();
         let tags = registry.tags();
-        let unnamed = |(repository, _): &(String, String)| !stays.contains(repository);
-        let counted = stays.contains(&format!(
+        let is_unnamed = |(repository, _): &(String, String)| !text.contains(repository);
+        let is_counted = text.contains(&format!(
             "did not delete {} tags of the probe in ",
             tags.len()
         ));
-        if !counted || tags.iter().any(unnamed) {
-            return told("what stays is not named");
+        if !is_counted || tags.iter().any(is_unnamed) {
+            return deviation("the remaining tags are not named");
         }
     } else if !registry.is_empty() {
-        return told("something stayed in the registry");
+        return deviation("the registry is not empty");
     }
     Ok(())
 }
@@ -448,7 +450,7 @@ pub(crate) fn cases() -> Vec<Case> {
         name,
         quirks: limited(),
         rules: Vec::new(),
-        way: Way::Plain,
+        transport: Transport::Plain,
         expected,
     };
     let ruled = |name, kinds: &[Kind], fault, expected| Case {
@@ -459,8 +461,8 @@ pub(crate) fn cases() -> Vec<Case> {
         quirks,
         ..case(name, expected)
     };
-    let over_tls = |name, way, expected| Case {
-        way,
+    let over_tls = |name, transport, expected| Case {
+        transport,
         ..case(name, expected)
     };
     let answer = |status, code| Fault::Answer { status, code };
@@ -480,22 +482,22 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         over_tls(
             "wrong CA",
-            Way::OtherCa,
+            Transport::OtherCa,
             ("certificate", "other-authority", "problem"),
         ),
         over_tls(
             "expired",
-            Way::Expired,
+            Transport::Expired,
             ("certificate", "expired", "problem"),
         ),
         over_tls(
             "wrong name",
-            Way::OtherName,
+            Transport::OtherName,
             ("certificate", "wrong-name", "problem"),
         ),
         over_tls(
             "413 over a size",
-            Way::Tls,
+            Transport::Tls,
             ("body-limit", "body-limit", "warning"),
         ),
         Case {
@@ -566,7 +568,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         over_tls(
             "HTTP only",
-            Way::PlainWithCa,
+            Transport::PlainWithCa,
             ("certificate", "plain-http", "problem"),
         ),
         ruled(
@@ -627,8 +629,8 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-/// A registry that takes no large requests: how much one may carry is looked for in each case, and
-/// found soon.
+/// Returns a registry that limits the size of requests. Preflight searches for the limit, and a low
+/// limit is found quickly.
 fn limited() -> Quirks {
     quirks!(body_limit: Some(1 << 20))
 }
@@ -637,7 +639,7 @@ fn limited() -> Quirks {
 pub(crate) fn sandbox() -> Sandbox {
     let mut sandbox = Sandbox::new(AIRLOCK);
     let mut recipe = bundles::tiny();
-    // Larger than what the registries that limit requests let through.
+    // Larger than the limit of the registries.
     let large = bundles::image("large", "1", &["linux/amd64"], &[("large", 1_500_000)]);
     recipe.artifacts.push(large);
     bundles::make_locked(&sandbox, &recipe);
@@ -661,7 +663,7 @@ fn describe(sandbox: &Sandbox, name: &str, address: &str, ca_pem: Option<&str>) 
     sandbox.write(&format!("environments/{name}/environment.yaml"), &text);
 }
 
-/// Returns the result among the lines of standard output.
+/// Returns the result, which is one of the lines of standard output.
 fn result(stdout: &str) -> Value {
     let line = stdout.lines().last().unwrap_or_default();
     let value: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{stdout}"));

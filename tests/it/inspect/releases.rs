@@ -1,11 +1,11 @@
-//! `releases`: what is known of each release, how well, and from where.
+//! `releases`: the facts of each release, their certainty and their sources.
 
 use support::{Sandbox, Text as _};
 
 use crate::AIRLOCK;
 
 #[test]
-fn the_table_shows_what_is_not_documented_as_such() {
+fn the_table_marks_undocumented_facts() {
     let sandbox = Sandbox::new(AIRLOCK);
     insta::assert_snapshot!(sandbox.run("releases").whole(), @"
     exit code: 0
@@ -33,7 +33,7 @@ fn one_release_is_shown_with_its_sources() {
 }
 
 #[test]
-fn machines_get_certainties_and_sources() {
+fn json_output_has_certainties_and_sources() {
     let sandbox = Sandbox::new(AIRLOCK);
     let result = |arguments: &[&str]| {
         let run = sandbox.run(arguments).success();
@@ -45,7 +45,7 @@ fn machines_get_certainties_and_sources() {
     assert_eq!(rows[0]["release"], "v4.1.0");
     assert_eq!(rows[0]["private-ca"]["value"], "unsupported");
     assert_eq!(rows[0]["private-ca"]["certainty"], "inferred");
-    // All facts have one of the certainties.
+    // Every fact has one of the certainties.
     for row in rows {
         let release = row["release"].as_str().unwrap();
         let one = result(&["releases", release, "--format", "json"]);
@@ -68,7 +68,7 @@ fn machines_get_certainties_and_sources() {
 }
 
 #[test]
-fn a_release_that_came_later_is_a_guess_and_one_that_was_before_is_refused() {
+fn facts_of_a_later_release_are_assumed_and_an_earlier_release_is_refused() {
     let sandbox = Sandbox::new(AIRLOCK);
     let later = sandbox.run("releases v4.9.0").success();
     later.prints("warning: v4.9.0 is unknown to this version of Airlock");
@@ -88,7 +88,7 @@ fn a_release_that_came_later_is_a_guess_and_one_that_was_before_is_refused() {
     "#);
 }
 
-/// Facts of a release that this program does not know.
+/// Facts of a release that Airlock does not ship facts of.
 const OVERLAY: &str = "\
 sources: { NOTES: https://docs.example.com/4.2.2 }
 releases:
@@ -130,7 +130,7 @@ fn a_team_adds_a_release_without_building() {
     changes v4.2.1
     --- stderr
     ");
-    // Each command that consults the table sees it.
+    // Every command that reads the facts finds the release.
     let commands: [&[&str]; 8] = [
         &["releases"],
         &["releases", "v4.2.2"],
@@ -159,7 +159,7 @@ fn a_team_adds_a_release_without_building() {
 }
 
 #[test]
-fn a_wrong_file_of_facts_is_named_with_its_places() {
+fn errors_in_a_file_of_facts_have_their_positions() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     let wrong = OVERLAY
         .replace("sha256: { linux-x86_64: 88", "sha256: { linux-x86_64: zz")
@@ -193,7 +193,7 @@ fn a_wrong_file_of_facts_is_named_with_its_places() {
     3 problems
     ");
     sandbox.run("check").exits_with(3);
-    // What does not need facts works, and the archive says so.
+    // Commands that need no facts work, and the support archive records the error.
     sandbox.run("store").success();
     sandbox
         .run("support demo --out demo.tar.gz")

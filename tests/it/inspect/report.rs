@@ -1,4 +1,4 @@
-//! `report`: a page for people, judged by a browser.
+//! `report`: an HTML page, measured in a browser.
 
 use bundle::make::{ContentsRecipe, LayerRecipe};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -10,16 +10,17 @@ use support::{Lab, Sandbox, Text as _, bundles};
 use crate::deploy::upgrade::write_script;
 use crate::{AIRLOCK, FAKE_MKECTL};
 
-/// How many environments a team has.
+/// The number of environments in the workspace.
 const ENVIRONMENTS: usize = 20;
 
-/// The largest page of them, in bytes.
+/// The maximum size of a page with all environments, in bytes.
 const LARGEST: u64 = 1 << 20;
 
 const ENVIRONMENT: &str = "environments/lab/environment.yaml";
 
-/// Returns a team's workspace in git. `lab` runs v4.1.3, was deployed twice, failed once and is to
-/// become v4.1.5; of the others some are as wanted, and some are not, each in its own way.
+/// Returns a workspace in git with many environments. `lab` runs v4.1.3, was deployed twice, failed
+/// once, and names v4.1.5. Of the other environments, some have no difference, and the others have
+/// a different one each.
 async fn fleet() -> Lab {
     let mut lab = Lab::without_mkectl(AIRLOCK).await;
     lab.init_git();
@@ -32,7 +33,7 @@ async fn fleet() -> Lab {
     lab.variable("FAKE_MKECTL_CLUSTER", cluster.as_str())
         .variable("USER", "jane");
     lab.edit_environment("release:", "record-operator: true\nrelease:");
-    // What is in v4.1.5 and changed since.
+    // v4.1.3 lacks an artifact of v4.1.5, and has two that differ and one that v4.1.5 lacks.
     let mut older = bundles::small();
     older.artifacts.remove(0);
     older.artifacts[0].tag = "v3.29.1".to_owned();
@@ -43,9 +44,9 @@ async fn fleet() -> Lab {
             same_on_every_platform: true,
         });
     }
-    let mut gone = bundles::pause("3.9");
-    gone.repository = "ucp/kube-proxy".to_owned();
-    older.artifacts.push(gone);
+    let mut removed = bundles::pause("3.9");
+    removed.repository = "ucp/kube-proxy".to_owned();
+    older.artifacts.push(removed);
     let file = lab.path("bundles/mke_bundle_v4.1.3_amd64.tar.gz");
     bundles::make(&older, &file);
     lab.lock_as("v4.1.3", &file);
@@ -66,7 +67,7 @@ async fn fleet() -> Lab {
     write_script(&mkectl, "v4.1.3");
     lab.run("deploy lab").success();
     commit(&lab, "lab: deploy v4.1.3");
-    as_wanted(&lab.sandbox);
+    write_others(&lab.sandbox);
     lab.edit_environment(
         "  tracking: { enabled: false }",
         "  tracking: { enabled: false }\n  dns: { lameduck: { enabled: true } }",
@@ -83,8 +84,8 @@ async fn fleet() -> Lab {
     lab
 }
 
-/// Writes the other environments, for which the receipt of `lab` serves.
-fn as_wanted(sandbox: &Sandbox) {
+/// Writes the other environments, with receipts like that of `lab`.
+fn write_others(sandbox: &Sandbox) {
     let text = sandbox.read(ENVIRONMENT);
     let (receipt, config) = (
         sandbox.read("environments/lab/receipt.yaml"),
@@ -95,7 +96,7 @@ fn as_wanted(sandbox: &Sandbox) {
         let folder = format!("environments/{name}-{number:02}");
         let mut text = text.clone();
         match number {
-            3 => text = text.replace(&sandbox_address(&text), "127.0.0.1:1"),
+            3 => text = text.replace(&registry_address(&text), "127.0.0.1:1"),
             4 => text = text.replace("release:", "relaese:"),
             6 => text = format!("protected: true\n{text}"),
             8 => text = format!("sets: [platform-of-a-team-with-a-long-name, gpu]\n{text}"),
@@ -108,20 +109,20 @@ fn as_wanted(sandbox: &Sandbox) {
         }
     }
     render(sandbox, &receipt);
-    // One has changed since.
+    // This environment was changed after its deploy.
     let path = "environments/us-east-05/environment.yaml";
     sandbox.write(path, &text.replace("enabled: false", "enabled: true"));
 }
 
 /// Returns the address of the registry that an environment names.
-fn sandbox_address(text: &str) -> String {
+fn registry_address(text: &str) -> String {
     let line = text
         .lines()
         .find_map(|line| line.trim().strip_prefix("address: "));
     line.unwrap().to_owned()
 }
 
-/// Writes what each of them would have been deployed with.
+/// Renders each other environment, and records the file in its receipt.
 fn render(sandbox: &Sandbox, receipt: &str) {
     let applied = receipt
         .lines()
@@ -133,7 +134,7 @@ fn render(sandbox: &Sandbox, receipt: &str) {
         if name == "lab" || !sandbox.path(&path).exists() {
             continue;
         }
-        // One of them is invalid, and keeps what it has.
+        // One of the environments is invalid, so its file stays.
         let _ = sandbox.run(&["render", &name]);
         let config = std::fs::read(sandbox.path(&format!("environments/{name}/mke4.yaml")));
         let digest = hex::encode(sha2::Sha256::digest(config.unwrap()));
@@ -144,14 +145,14 @@ fn render(sandbox: &Sandbox, receipt: &str) {
     }
 }
 
-/// Returns a folder in which people find the pages and the pictures of them.
+/// Returns the folder in which the pages and their screenshots are kept for a reader.
 fn gallery() -> Utf8PathBuf {
     let folder = Utf8Path::new(env!("CARGO_TARGET_TMPDIR")).join("report");
     std::fs::create_dir_all(&folder).unwrap();
     folder
 }
 
-/// Writes the pages of a team, and returns them.
+/// Writes the page of `lab` and the page of all environments, and returns their paths.
 fn pages(lab: &Lab) -> [Utf8PathBuf; 2] {
     lab.run("report lab --out lab.html").success();
     lab.run("report --all --out all.html").success();
@@ -162,7 +163,7 @@ fn pages(lab: &Lab) -> [Utf8PathBuf; 2] {
     })
 }
 
-/// The widths of a desk and of a hand.
+/// The widths of a desktop and of a phone, in pixels.
 const WIDTHS: [u32; 2] = [1280, 390];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -222,7 +223,7 @@ fn assert_sound(found: &Value, look: Look) {
     assert!(number("scrollWidth") <= number("clientWidth"), "{look:?}");
     assert!(number("texts") > 100.0 && number("reachable") > 1.0);
     assert!(number("least") >= 4.5);
-    // One title, and no level is left out on the way down.
+    // The page has one title, and no level of headings is skipped.
     let levels = found["headings"].as_array().unwrap().iter();
     let levels: Vec<u64> = levels.map(|level| level.as_u64().unwrap()).collect();
     assert_eq!(levels.iter().filter(|level| **level == 1).count(), 1);
@@ -234,7 +235,7 @@ fn assert_sound(found: &Value, look: Look) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_shows_what_runs_what_changes_and_what_was_proved() {
+async fn a_page_shows_the_deployed_release_the_changes_and_the_timeline() {
     let lab = fleet().await;
     let run = lab.run("report lab --format json").success();
     let page = run.json();
@@ -275,7 +276,7 @@ async fn a_page_shows_what_runs_what_changes_and_what_was_proved() {
     ] {
         assert!(html.contains(text), "{text}: {html}");
     }
-    // What an upgrade sends is in the comparison of the releases, too.
+    // `diff` of the two releases has the same number of bytes to send.
     let diff = lab.run("diff v4.1.3 v4.1.5").success().stdout;
     assert!(
         diff.contains("386.13 kB") && html.contains("386.13 kB"),
@@ -284,7 +285,7 @@ async fn a_page_shows_what_runs_what_changes_and_what_was_proved() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_without_an_answer_is_part_of_the_page() {
+async fn a_page_reports_a_registry_that_does_not_answer() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
     lab.edit_environment(&lab.registry.address, "127.0.0.1:1");
@@ -292,7 +293,7 @@ async fn a_registry_without_an_answer_is_part_of_the_page() {
     html.has("<dt>Registry serves</dt><dd>no answer</dd>");
     html.has("The registry did not answer when this report was written.");
     html.lacks("Images and charts to push");
-    // Its registry cannot be changed, so no plan is computed.
+    // The registry of a deployed cluster cannot be changed, so the plan is refused.
     html.has("No plan could be computed: ");
 
     lab.edit_environment("release:", "relaese:");
@@ -304,7 +305,7 @@ async fn a_registry_without_an_answer_is_part_of_the_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_has_no_secret_and_nothing_that_runs() {
+async fn a_page_has_no_secret_no_script_and_no_external_reference() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let secret = "pl4nted<&\"'s3cret";
     lab.variable("LAB_REGISTRY_PASSWORD", secret);
@@ -334,7 +335,7 @@ async fn a_page_has_no_secret_and_nothing_that_runs() {
     ] {
         assert!(!html.contains(text), "{text}: {html}");
     }
-    // What a set is called is escaped, too.
+    // The name of a set is escaped, too.
     lab.edit_environment("release: v4.1.5", "sets: ['<script>']\nrelease: v4.1.5");
     let html = lab.run("report lab").success().stdout;
     html.lacks("<script");

@@ -1,11 +1,10 @@
-//! `show`: an environment with everything that it inherits; and what is said about files that are
-//! wrong.
+//! `show`: an environment with everything that it inherits. Also the errors about invalid files.
 
 use support::Sandbox;
 
 use crate::AIRLOCK;
 
-/// What is wrong, the environment's file, and what it inherits.
+/// For each case its name, the environment's file, and the inherited file.
 const WRONG: &[(&str, &str, &str)] = &[
     ("no release", "registry: { address: r.example.com }\n", ""),
     ("no registry", "release: v4.1.5\n", ""),
@@ -140,7 +139,7 @@ const WRONG: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn what_is_wrong_is_shown_with_file_line_and_rule() {
+fn problems_are_shown_with_file_line_and_rule() {
     let mut all = String::new();
     for (name, environment, base) in WRONG {
         let sandbox = Sandbox::new(AIRLOCK);
@@ -159,7 +158,7 @@ fn what_is_wrong_is_shown_with_file_line_and_rule() {
         assert!(!run.stderr.contains("hunter2"), "{name}: {}", run.stderr);
         all.push_str(&format!("## {name}\n{}\n", run.stderr));
 
-        // Machines get the same, problem by problem.
+        // JSON output has the same problems.
         let run = sandbox.run("show lab --format json").exits_with(3);
         assert_eq!(run.stderr, "", "{name}");
         assert!(!run.stdout.contains("hunter2"), "{name}: {}", run.stdout);
@@ -180,7 +179,7 @@ fn what_is_wrong_is_shown_with_file_line_and_rule() {
 }
 
 #[test]
-fn each_value_says_where_it_comes_from() {
+fn each_value_is_shown_with_its_source() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     insta::assert_snapshot!(sandbox.run("show staging").whole(), @r#"
     exit code: 0
@@ -218,7 +217,7 @@ fn each_value_says_where_it_comes_from() {
 }
 
 #[test]
-fn what_is_shown_is_yaml_and_says_the_same() {
+fn the_output_is_an_equivalent_environment_in_yaml() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     for name in ["demo", "prod", "staging"] {
         let shown = sandbox.run(&["show", name]).success().stdout;
@@ -241,7 +240,7 @@ fn what_is_shown_is_yaml_and_says_the_same() {
 }
 
 #[test]
-fn a_name_that_is_nearly_right_is_guessed() {
+fn a_misspelt_name_gets_a_suggestion() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     insta::assert_snapshot!(sandbox.run("show stagin").whole(), @r#"
     exit code: 3
@@ -267,7 +266,7 @@ fn a_name_that_is_nearly_right_is_guessed() {
 }
 
 #[test]
-fn without_a_workspace_there_is_nothing_to_show() {
+fn without_a_workspace_show_fails() {
     let sandbox = Sandbox::new(AIRLOCK);
     let home = sandbox.home();
     insta::assert_snapshot!(sandbox.run(&["-C", home.as_str(), "show", "lab"]).whole(), @r#"
@@ -280,7 +279,7 @@ fn without_a_workspace_there_is_nothing_to_show() {
 }
 
 #[test]
-fn the_nearest_workspace_upwards_is_taken() {
+fn the_workspace_is_the_nearest_one_in_the_parent_folders() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     let from_below = sandbox
         .command("show prod")

@@ -1,4 +1,4 @@
-//! `snapshot`: what a registry holds, carried to where plans are made.
+//! `snapshot`: the content of a registry as a file, for plans on a machine without the registry.
 
 use support::wire::Wire;
 use support::{Lab, Text as _, bundles};
@@ -6,7 +6,7 @@ use support::{Lab, Text as _, bundles};
 use crate::{AIRLOCK, FAKE_MKECTL};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_of_a_snapshot_needs_no_registry_and_is_executed_by_one() {
+async fn a_plan_of_a_snapshot_sends_no_request_and_can_be_executed() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
@@ -24,8 +24,8 @@ async fn a_plan_of_a_snapshot_needs_no_registry_and_is_executed_by_one() {
 
     lab.run("plan lab --snapshot lab.snapshot.yaml --out lab.plan.yaml")
         .success();
-    assert_eq!(wire.take(), [""; 0], "a plan of a snapshot asked somebody");
-    // Both plans have the same text, with the commands of mkectl.
+    assert_eq!(wire.take(), [""; 0], "a plan of a snapshot sent requests");
+    // Both plans have the same text, including the commands of mkectl.
     let live = lab.run("plan lab").success();
     live.prints("mkectl apply -f ");
     let taken = lab.run("plan lab --snapshot lab.snapshot.yaml");
@@ -39,7 +39,7 @@ async fn a_plan_of_a_snapshot_needs_no_registry_and_is_executed_by_one() {
         bundles::lock_of(&lab.sandbox).artifacts.len()
     );
 
-    // The words of earlier versions are understood.
+    // The names of earlier versions are accepted.
     let earlier = lab.run("inventory lab --out earlier.yaml");
     assert_eq!(
         earlier.success().stderr,
@@ -64,7 +64,7 @@ async fn a_plan_of_a_snapshot_needs_no_registry_and_is_executed_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_not_asked_for_is_reported_and_taken_for_missing() {
+async fn artifacts_that_a_snapshot_does_not_list_are_reported_and_count_as_missing() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("push lab").success();
     let path = "bundles/v4.1.5-amd64.lock.yaml";
@@ -72,24 +72,18 @@ async fn what_was_not_asked_for_is_reported_and_taken_for_missing() {
     lab.remove(path);
     lab.run("snapshot lab --out empty.yaml").success();
     lab.write(path, &lock);
-    let arguments = [
-        "plan",
-        "lab",
-        "--snapshot",
-        "empty.yaml",
-        "--out",
-        "lab.plan.yaml",
-    ];
-    let plan = lab.run(&arguments).success();
+    let plan = lab
+        .run("plan lab --snapshot empty.yaml --out lab.plan.yaml")
+        .success();
     plan.prints("warning: the snapshot does not list 14 of 14 artifacts");
-    // They turn out to be there, and right: that is progress.
+    // The deploy finds them in the registry, and does not refuse the plan because of that.
     lab.run("deploy lab --plan lab.plan.yaml")
         .success()
         .prints(" 0 pushed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_mkectl_lists_and_the_lock_lacks_cannot_be_in_a_snapshot() {
+async fn a_snapshot_lacks_images_that_only_mkectl_lists() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("snapshot lab --out lab.yaml").success();
     let list = lab.home().join("images.txt");
@@ -100,7 +94,7 @@ async fn what_mkectl_lists_and_the_lock_lacks_cannot_be_in_a_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_snapshot_of_another_registry_or_none_at_all_is_refused() {
+async fn snapshots_of_other_registries_and_other_files_are_refused() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("snapshot lab --out lab.yaml").success();
     let text = lab.read("lab.yaml");
@@ -122,16 +116,16 @@ async fn a_snapshot_of_another_registry_or_none_at_all_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_was_named_by_mistake_is_not_quoted() {
+async fn an_error_does_not_quote_a_file_that_was_named_by_mistake() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let mut all = String::new();
     for text in ["hunter2, expected\n", "version: hunter2\nformat: hunter2\n"] {
         lab.write("secret.txt", text);
         for command in [
-            &["plan", "lab", "--snapshot", "secret.txt"][..],
-            &["deploy", "lab", "--plan", "secret.txt"],
-            &["prune", "lab", "--plan", "secret.txt"],
-            &["pack", "lab", "--dry-run", "--have", "secret.txt"],
+            "plan lab --snapshot secret.txt",
+            "deploy lab --plan secret.txt",
+            "prune lab --plan secret.txt",
+            "pack lab --dry-run --have secret.txt",
         ] {
             let run = lab.run(command).exits_with(3);
             run.does_not_mention("hunter2");
@@ -163,7 +157,7 @@ async fn a_file_that_was_named_by_mistake_is_not_quoted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_that_is_missing_is_a_mistake_and_is_not_made() {
+async fn a_missing_folder_is_an_error_and_is_not_created() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     for command in ["snapshot", "plan"] {
         lab.run(&[command, "lab", "--out", "mistyped/lab.yaml"])

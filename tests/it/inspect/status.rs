@@ -9,14 +9,14 @@ use support::{Lab, Sandbox, bundles};
 use crate::{AIRLOCK, FAKE_MKECTL};
 
 #[test]
-fn environments_that_were_never_deployed_say_what_is_missing() {
+fn environments_that_were_never_deployed_list_what_is_missing() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
-    let nobody = support::sandbox::free_port();
+    let free = support::sandbox::free_port();
     for environment in ["prod", "staging"] {
         let path = format!("environments/{environment}/environment.yaml");
         let text = sandbox.read(&path);
         let local = text.replace(&format!("registry.{environment}.example.com"), "127.0.0.1");
-        let local = local.replace("127.0.0.1\n", &format!("127.0.0.1:{nobody}\n"));
+        let local = local.replace("127.0.0.1\n", &format!("127.0.0.1:{free}\n"));
         sandbox.write(&path, &local);
     }
     let before = sandbox.state();
@@ -49,7 +49,7 @@ fn environments_that_were_never_deployed_say_what_is_missing() {
 }
 
 #[test]
-fn an_embedded_registry_whose_address_is_in_use_is_waited_for() {
+fn if_the_address_of_the_embedded_registry_is_in_use_the_hint_is_to_wait() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = other.local_addr().unwrap().to_string();
@@ -73,7 +73,7 @@ fn an_embedded_registry_whose_address_is_in_use_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_refuses_nodes_does_not_show_what_it_has() {
+async fn a_registry_that_refuses_nodes_is_reported() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
@@ -85,7 +85,7 @@ async fn a_registry_that_refuses_nodes_does_not_show_what_it_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_deployed_costs_a_request_an_artifact_and_has_no_drift() {
+async fn a_deployed_environment_has_no_drift_and_takes_one_request_per_artifact() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
@@ -99,7 +99,7 @@ async fn what_was_deployed_costs_a_request_an_artifact_and_has_no_drift() {
     lab          v4.1.5  v4.1.5 [TIME]  14 of 14  v4.1.5 deployed [TIME]         none
     --- stderr
     ");
-    // One more for the registry itself, and two for the shared state.
+    // The other requests are the ping of the registry, and two for the shared state.
     let seen = wire.take();
     assert_eq!(
         seen.len(),
@@ -134,7 +134,8 @@ async fn both_records_of_a_deploy_agree_on_how_it_ended() {
     assert_eq!(deployed, "nothing; the last deploy failed at apply, [TIME]");
     assert_eq!(shared, "a deploy of v4.1.5 failed [TIME]");
 
-    // Only the receipt of a deploy records how it ended, and this checkout has a different one.
+    // The shared state does not record how the deploy ended. Its receipt does, but this checkout
+    // has a different receipt.
     let receipt = lab.read("environments/lab/receipt.yaml");
     lab.write(
         "environments/lab/receipt.yaml",
@@ -152,10 +153,10 @@ async fn both_records_of_a_deploy_agree_on_how_it_ended() {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "a process that stands for a mkectl at work"
+    reason = "a process that simulates a running mkectl"
 )]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_known_is_not_called_never_deployed() {
+async fn an_unknown_state_is_not_reported_as_never_deployed() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write("environments/lab/receipt.yaml", "garbage\n");
     let run = lab.run("status lab").success();
@@ -163,8 +164,8 @@ async fn what_is_not_known_is_not_called_never_deployed() {
     run.prints("git checkout -- ");
 
     lab.remove("environments/lab/receipt.yaml");
-    // It leads a session of its own, as every mkectl does.
-    let mut at_work = std::process::Command::new("setsid")
+    // Airlock starts every mkectl in a session of its own.
+    let mut running = std::process::Command::new("setsid")
         .args(["sleep", "60"])
         .spawn()
         .unwrap();
@@ -172,12 +173,12 @@ async fn what_is_not_known_is_not_called_never_deployed() {
         "environments/lab/logs/under-way.yaml",
         &format!(
             "command: apply\nrelease: v4.1.5\nlog: x.log\nbegan: now\nprocess: {}\n",
-            at_work.id()
+            running.id()
         ),
     );
     let run = lab.run("status lab").success();
-    at_work.kill().unwrap();
-    at_work.wait().unwrap();
+    running.kill().unwrap();
+    running.wait().unwrap();
     run.does_not_print("deploy lab");
     run.prints("tail -f x.log");
 }
@@ -276,7 +277,7 @@ async fn each_difference_has_its_command() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_registry_is_asked_once_for_many_environments() {
+async fn environments_with_the_same_registry_share_its_requests() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
@@ -288,7 +289,7 @@ async fn one_registry_is_asked_once_for_many_environments() {
     let run = lab.run("status").success();
     let answers = run.stdout.lines().filter(|line| line.contains("0 of 14"));
     assert_eq!(answers.count(), 30, "{}", run.stdout);
-    // The registry, the tags of the one lock, and what is recorded of each environment.
+    // The ping of the registry, the tags of the lock, and the shared state of each environment.
     let artifacts = bundles::lock_of(&lab.sandbox).artifacts.len();
     let seen = wire.take();
     assert_eq!(seen.len(), 1 + artifacts + 30, "{seen:?}");
@@ -298,7 +299,7 @@ async fn one_registry_is_asked_once_for_many_environments() {
 async fn a_registry_that_does_not_answer_is_one_line_and_does_not_block_the_others() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
-    // They take connections and say nothing.
+    // These servers accept connections and do not respond.
     let silent = [(); 6].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let gone = format!("127.0.0.1:{}", support::sandbox::free_port());
     let text = lab.read("environments/lab/environment.yaml");
@@ -317,7 +318,7 @@ async fn a_registry_that_does_not_answer_is_one_line_and_does_not_block_the_othe
     }
     let began = Instant::now();
     let run = lab.run("status").success();
-    // One deadline of 20 s holds for all of them; on a busy machine the rest takes its time.
+    // All registries share one deadline of 20 s. On a busy machine the other steps take longer.
     let took = began.elapsed();
     assert!(took < Duration::from_secs(100), "{took:?}");
     let line = |name: &str| {

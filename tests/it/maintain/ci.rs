@@ -1,5 +1,4 @@
-//! `ci`: the steps of the workspace's own checks, played with a `cargo` that only writes down how
-//! it was called.
+//! `ci`: the steps of the workspace's checks, with a `cargo` that only records its arguments.
 
 use regex_lite::Regex;
 use support::sandbox::repository;
@@ -77,10 +76,10 @@ fn the_pipelines_in_the_examples_call_commands_that_exist() {
             sandbox.run(&arguments).success();
             seen += 1;
         }
-        // Everything would include passwords and backups that .gitignore does not list.
+        // `git add -A` would add passwords and backups that .gitignore does not list.
         assert!(!text.contains("git add -A"), "{name}");
         assert!(seen >= 5, "{name}: only {seen} commands found");
-        // The folder of a runner has passwords, backups and each mkectl, which git ignores.
+        // Git ignores passwords, backups and each mkectl in the folder of a runner. They must stay.
         let (checkouts, kept) = match name {
             "gitlab-ci.yaml" => (1, text.matches("GIT_CLEAN_FLAGS: none").count()),
             _ => (
@@ -89,7 +88,7 @@ fn the_pipelines_in_the_examples_call_commands_that_exist() {
             ),
         };
         assert_eq!(kept, checkouts, "{name} deletes ignored files");
-        // An environment that waits for another one stops no other.
+        // Exit code 8, from an environment that waits for another one, does not fail the job.
         assert!(text.contains(match name {
             "gitlab-ci.yaml" => "exit_codes: 8",
             _ => "|| [ $? = 8 ]",
@@ -97,7 +96,7 @@ fn the_pipelines_in_the_examples_call_commands_that_exist() {
     }
 }
 
-/// The schemas are those of the two services, which check-jsonschema carries.
+/// check-jsonschema has the schemas of the two services.
 #[test]
 #[cfg_attr(
     without_check_jsonschema,

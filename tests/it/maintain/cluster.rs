@@ -1,4 +1,5 @@
-//! `cluster`: what is done with a cluster after it was deployed, each time with the right mkectl.
+//! `cluster`: backs up, restores, checks and resets a deployed cluster, with the mkectl of its
+//! release.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -6,7 +7,7 @@ use support::{Lab, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
-/// Makes a lab whose environment has a different release than v4.1.5, and whose mkectl serves it.
+/// Makes a lab with a different release than v4.1.5 and the mkectl of that release.
 async fn lab_of(release: &str) -> Lab {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let bundle = lab.path(&format!("bundles/mke_bundle_{release}_amd64.tar.gz"));
@@ -17,14 +18,14 @@ async fn lab_of(release: &str) -> Lab {
     lab
 }
 
-/// Returns the arguments of the last call, without what is random.
+/// Returns the arguments of the last call of mkectl, redacted.
 fn last(lab: &Lab) -> String {
     let call = lab.calls().pop().unwrap();
     lab.redact(&call.arguments.join(" "))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn status_says_what_is_known() {
+async fn status_shows_receipt_cluster_backups_and_mkectl() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     insta::assert_snapshot!(lab.run("cluster status lab").whole(), @"
     exit code: 0
@@ -60,7 +61,7 @@ async fn status_says_what_is_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_is_restored_by_the_build_that_wrote_it() {
+async fn backup_and_restore_use_the_commands_of_each_release() {
     for (release, backup, restore) in [
         ("v4.1.1", "etcd backup", "etcd restore"),
         ("v4.1.3", "backup", "restore"),
@@ -96,7 +97,7 @@ async fn a_backup_is_restored_by_the_build_that_wrote_it() {
             .exits_with(3)
             .reports("already exists");
 
-        // A folder that is missing may be a share that is not mounted.
+        // A missing folder may be a share that is not mounted, so it is not created.
         lab.run("cluster backup lab --output share/before.tar")
             .exits_with(1)
             .reports("cannot write to")
@@ -105,8 +106,8 @@ async fn a_backup_is_restored_by_the_build_that_wrote_it() {
 
         lab.run(&["cluster", "restore", "lab", archive])
             .exits_with(8);
-        let confirmed = ["cluster", "restore", "lab", archive, "--confirm", "lab"];
-        lab.run(&confirmed).success();
+        lab.run(&["cluster", "restore", "lab", archive, "--confirm", "lab"])
+            .success();
         let hosts = match restore {
             "restore" => format!(" --hosts-path {file}"),
             _ => String::new(),
@@ -131,9 +132,9 @@ async fn a_backup_is_restored_by_the_build_that_wrote_it() {
     }
 }
 
-// Case 1.1: what mkectl leaves is looked into, whatever it reports.
+// Case 1.1: Airlock checks the archive, even if mkectl reports success.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_that_could_not_be_restored_is_a_failure() {
+async fn an_incomplete_backup_is_a_failure() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     for (backup, problem) in [
         ("none", "does not exist"),
@@ -149,7 +150,7 @@ async fn a_backup_that_could_not_be_restored_is_a_failure() {
             .run(&["cluster", "backup", "lab", "--output", &archive])
             .exits_with(7);
         run.reports(problem);
-        // No upgrade was asked for.
+        // The hint does not name an upgrade.
         let (_, hint) = run.stderr.rsplit_once("hint: ").unwrap();
         hint.has("environments/lab/logs/").lacks("upgrade");
         assert!(!lab.path(&format!("{archive}.yaml")).exists());
@@ -165,10 +166,9 @@ async fn a_backup_that_could_not_be_restored_is_a_failure() {
     ");
 }
 
-// Case 1.4: a kubeconfig that leads elsewhere neither gives a backup of a different cluster nor
-// resets one.
+// case 1.4
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_done_to_a_cluster_of_another_environment() {
+async fn with_a_kubeconfig_of_another_cluster_commands_are_refused() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
     let home = lab.home();
@@ -184,15 +184,15 @@ async fn nothing_is_done_to_a_cluster_of_another_environment() {
     .unwrap();
     lab.variable("KUBECONFIG", home.join("other.kubeconf").as_str());
     for command in [
-        &["cluster", "backup", "lab"][..],
-        &["cluster", "reset", "lab", "--confirm", "lab"],
-        &["mkectl", "lab", "--", "certs", "rotate"],
+        "cluster backup lab",
+        "cluster reset lab --confirm lab",
+        "mkectl lab -- certs rotate",
     ] {
         let run = lab.run(command).exits_with(3);
         run.reports("reached the cluster at other.example.com by")
             .reports("hint: unset KUBECONFIG");
     }
-    // A later release there is not drift here.
+    // The release of the other cluster is not drift of this environment.
     for version in ["v4.1.5", "v4.2.0"] {
         let config = config.replace("version: v4.1.5", &format!("version: {version}"));
         std::fs::write(home.join("other.yaml"), config).unwrap();
@@ -224,7 +224,7 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
     let run = lab.run("cluster backup lab --format json").success();
     let line = run.json();
     assert_eq!(line["result"]["mkectl"], "v4.1.5");
-    // Its name has a time, so it is found by the folder.
+    // The name of the archive has the time of the backup.
     let folder = lab.path("environments/lab/backups");
     let archive = (folder.read_dir_utf8().unwrap())
         .map(|entry| entry.unwrap().into_path())
@@ -232,23 +232,14 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
         .unwrap();
     let note = camino::Utf8PathBuf::from(format!("{archive}.yaml"));
     let text = std::fs::read_to_string(&note).unwrap();
-    let restore = || {
-        lab.run(&[
-            "cluster",
-            "restore",
-            "lab",
-            archive.as_str(),
-            "--confirm",
-            "lab",
-        ])
-    };
+    let restore = || lab.run(format!("cluster restore lab {archive} --confirm lab").as_str());
     let calls = lab.calls().len();
     let run = lab.run("cluster restore lab nosuch.tar");
     insta::assert_snapshot!(run.exits_with(3).stderr, @"
     error: `nosuch.tar` does not exist
     hint: name an archive of lab; they are written to environments/lab/backups/
     ");
-    // The mkectl that wrote it is not here.
+    // The build of mkectl that wrote the archive is missing.
     let sha256 = text
         .lines()
         .filter(|line| line.trim_start().starts_with("sha256"));
@@ -262,7 +253,7 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
     std::fs::remove_file(&note).unwrap();
     let run = restore().exits_with(3);
     run.reports(".tar.yaml` does not exist");
-    // The operator is not asked about something impossible.
+    // If the restore is impossible, the operator is not prompted.
     lab.run(&["cluster", "restore", "lab", archive.as_str()])
         .exits_with(3);
     std::fs::write(&note, &text).unwrap();
@@ -272,7 +263,7 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
     run.reports("it was changed");
     assert_eq!(lab.calls().len(), calls);
 
-    // A later release has been applied meanwhile. What the cluster runs after is what it ran then.
+    // The configuration was changed after the backup. The restore brings back the earlier receipt.
     std::fs::write(&archive, content).unwrap();
     let receipt = || {
         let text = lab.read("environments/lab/receipt.yaml");
@@ -293,7 +284,7 @@ async fn a_backup_of_another_build_or_another_cluster_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restore_that_fails_is_reported_and_done_again_by_the_next_deploy() {
+async fn a_failed_restore_is_reported_by_receipt_plan_and_status() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
     let archive = "environments/lab/backups/before.tar";
@@ -320,7 +311,7 @@ async fn a_restore_that_fails_is_reported_and_done_again_by_the_next_deploy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
+async fn a_kubeconfig_is_in_the_output_or_the_named_file_and_in_no_log() {
     const SECRETS: [&str; 2] = ["fake-kubeconfig-password", "ZmFrZS1rdWJlY29uZmln"];
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let run = lab.run("cluster kubeconfig lab").success();
@@ -332,17 +323,17 @@ async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
     for secret in SECRETS {
         run.prints(secret).does_not_report(secret);
     }
-    let to_file = ["cluster", "kubeconfig", "lab", "--output", "lab.kubeconf"];
-    let run = lab.run(&to_file).success();
+    let to_file = "cluster kubeconfig lab --output lab.kubeconf";
+    let run = lab.run(to_file).success();
     let mode = std::fs::metadata(lab.path("lab.kubeconf"))
         .unwrap()
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
     let kept = lab.read("lab.kubeconf");
-    lab.run(&to_file).exits_with(3);
-    let again = lab.run(&[&to_file[..], &["--replace"]].concat()).success();
-    // Git would commit it, unless it is ignored or outside.
+    lab.run(to_file).exits_with(3);
+    let again = lab.run(format!("{to_file} --replace").as_str()).success();
+    // A file that git would commit is refused.
     lab.init_git();
     for (path, code) in [
         ("new.kubeconf", 3),
@@ -361,7 +352,7 @@ async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
     lab.run("cluster backup lab --output environments/lab/x.tar")
         .exits_with(3)
         .reports("the cluster's secrets would be committed\nhint: name a file outside of the repository, or environments/lab/backups/,");
-    // Whatever is typed, the result of this command is not logged.
+    // `mkectl kubeconfig` does not log its output either.
     #[cfg(target_os = "linux")]
     {
         let full = std::fs::File::options().write(true).open("/dev/full");
@@ -385,7 +376,7 @@ async fn a_kubeconfig_goes_to_one_place_and_into_no_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mkectl_that_says_nothing_gives_no_kubeconfig() {
+async fn a_mkectl_that_fails_prints_no_kubeconfig() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.variable("FAKE_MKECTL_EXIT", "5");
     let run = lab.run("cluster kubeconfig lab").exits_with(7);
@@ -394,7 +385,7 @@ async fn a_mkectl_that_says_nothing_gives_no_kubeconfig() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn checks_run_where_mkectl_has_them_and_it_is_reported_where_not() {
+async fn checks_run_if_mkectl_has_them_and_fail_otherwise() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     insta::assert_snapshot!(lab.run("cluster check lab").whole(), @"
     exit code: 6
@@ -417,7 +408,7 @@ async fn checks_run_where_mkectl_has_them_and_it_is_reported_where_not() {
     mkectl | INF mkectl v4.2.0 begins: check ports
     mkectl | INF check ports is done
     ");
-    // The second one runs also where the first finds something.
+    // The second check runs even if the first one fails.
     lab.variable("FAKE_MKECTL_EXIT", "9");
     insta::assert_snapshot!(lab.run("cluster check lab").whole(), @"
     exit code: 7
@@ -439,20 +430,14 @@ async fn checks_run_where_mkectl_has_them_and_it_is_reported_where_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_what_is_not_protected_is_reset_and_only_by_name() {
+async fn a_reset_requires_the_name_and_is_refused_for_a_protected_environment() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
     lab.write_environment("protected: true\n");
-    let typed = [
-        "mkectl",
-        "lab",
-        "--confirm",
-        "lab",
-        "--",
-        "reset",
-        "--force",
-    ];
-    for command in [&["cluster", "reset", "lab", "--confirm", "lab"][..], &typed] {
+    for command in [
+        "cluster reset lab --confirm lab",
+        "mkectl lab --confirm lab -- reset --force",
+    ] {
         let run = lab.run(command).exits_with(8);
         run.reports("is protected, and cannot be reset");
     }
@@ -480,10 +465,10 @@ async fn only_what_is_not_protected_is_reset_and_only_by_name() {
     plan.prints("because no receipt records a successful deploy");
 }
 
-// mkectl gets what is rendered now, so an edit that was not deployed would send it to different
-// machines.
+// mkectl gets the file as it is rendered now. After an edit that was not deployed, it would reset
+// or restore different machines.
 #[tokio::test(flavor = "multi_thread")]
-async fn files_that_were_not_deployed_are_neither_reset_nor_restored() {
+async fn after_an_edit_that_was_not_deployed_reset_and_restore_are_refused() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
     let archive = "environments/lab/backups/before.tar";
@@ -524,7 +509,7 @@ async fn files_that_were_not_deployed_are_neither_reset_nor_restored() {
 
 // Without the file, mkectl would use ~/.mke/mke.kubeconf, which may lead to a different cluster.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kubeconfig_that_is_named_and_is_not_a_file_is_an_error() {
+async fn a_named_kubeconfig_that_is_not_a_file_is_an_error() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
     let home = lab.home();
@@ -553,7 +538,7 @@ async fn a_kubeconfig_that_is_named_and_is_not_a_file_is_an_error() {
         .output()
         .unwrap();
     assert_eq!(run.status.code(), Some(3), "{run:?}");
-    // It may be this that writes the file.
+    // This command writes a kubeconfig, so a missing one is not an error.
     lab.run("cluster kubeconfig lab").success();
 }
 

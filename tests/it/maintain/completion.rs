@@ -11,10 +11,10 @@ use support::{Sandbox, Text as _};
 
 use crate::AIRLOCK;
 
-/// How long a shell may take to answer.
+/// The longest time that a shell may take to respond.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A shell, and how it is started and given functions that print what they are called with.
+/// A shell, its arguments, and the definitions of functions that print their arguments.
 struct Shell {
     name: &'static str,
     arguments: &'static [&'static str],
@@ -43,7 +43,7 @@ const SHELLS: [Shell; 3] = [
     },
 ];
 
-/// A shell at a terminal of its own, and all that it has written.
+/// A shell at a terminal of its own, and its output.
 struct Session {
     child: std::process::Child,
     terminal: File,
@@ -90,7 +90,7 @@ impl Session {
         }
     }
 
-    /// Types a text and waits until the shell has written a different one.
+    /// Types a text and waits until the shell has written the expected text.
     fn expect(&mut self, typed: &str, expected: &str) {
         self.terminal.write_all(typed.as_bytes()).unwrap();
         let began = Instant::now();
@@ -113,14 +113,14 @@ impl Drop for Session {
 }
 
 #[test]
-fn machines_get_the_script_as_an_object() {
+fn json_output_has_the_script() {
     let run = sandbox().run("completion bash --format json").success();
     let object = run.json();
     let script = object["result"]["script"].as_str().unwrap();
     script.has("complete -o ");
 }
 
-/// Makes a workspace whose environment `prod` alone begins with `pr`.
+/// Makes a workspace in which only the environment `prod` begins with `pr`.
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new(AIRLOCK);
     for name in ["prod", "lab"] {
@@ -136,7 +136,7 @@ fn sandbox() -> Sandbox {
 fn each_shell_completes_an_environment_after_deploy() {
     let sandbox = sandbox();
     sandbox.write("other/environments/staging/environment.yaml", "");
-    // Each shell has its own rules for what a path may contain.
+    // Each shell has its own rules for characters in paths.
     let folder = sandbox.home().join("an operator's \"$HOME\"");
     let program = folder.join("airlock");
     std::fs::create_dir(&folder).unwrap();
@@ -205,7 +205,7 @@ fn environments_releases_and_options_are_candidates() {
         ["environments/"]
     );
     assert!(!candidates(&[""]).contains(&"rehearsal-mkectl".to_owned()));
-    // The variable of other programs is none of ours.
+    // The variable that other programs use has no effect.
     let mut command = sandbox.command("list");
     let output = command.env("COMPLETE", "fish").output().unwrap();
     assert!(

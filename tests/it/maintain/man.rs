@@ -1,4 +1,4 @@
-//! `man`: a page for each command, which formatters take without a warning.
+//! `man`: writes a page for each command, which mandoc formats without a warning.
 
 use std::process::Command;
 
@@ -18,7 +18,7 @@ fn pages(sandbox: &Sandbox) -> Vec<String> {
 }
 
 #[test]
-fn each_command_has_a_page_and_no_hidden_one() {
+fn each_command_except_hidden_ones_has_a_page() {
     let sandbox = Sandbox::new(AIRLOCK);
     let pages = pages(&sandbox);
     for page in [

@@ -1,5 +1,5 @@
-//! `programs::Mkectl` before the stand-in of each release: which commands it builds, and what it
-//! understands of the answers.
+//! `mkectl`, and `programs::Mkectl` with the fake mkectl of each release: the commands that it
+//! builds, and the output that it parses.
 
 use std::fmt::Write as _;
 
@@ -14,6 +14,7 @@ const RELEASES: &[&str] = &[
     "4.1.0", "4.1.1", "4.1.2", "4.1.3", "4.1.4", "4.1.5", "4.2.0", "4.2.1",
 ];
 
+/// Returns the fake mkectl of a release.
 fn of(release: &str) -> Mkectl {
     let mut variables = Variables::default();
     variables.set("FAKE_MKECTL_VERSION", format!("v{release}"));
@@ -21,10 +22,10 @@ fn of(release: &str) -> Mkectl {
 }
 
 #[test]
-fn each_release_is_given_the_flags_that_it_lists() {
+fn mkectl_of_each_release_gets_the_flags_that_its_help_lists() {
     let folder = tempfile::tempdir().unwrap();
     let folder = Utf8Path::from_path(folder.path()).unwrap();
-    // What they read has to exist.
+    // The fake reads these files.
     let [config, hosts, matrix] = ["mke4.yaml", "hosts.yaml", "release-matrix.json"].map(|name| {
         let path = folder.join(name);
         std::fs::write(&path, "{}\n").unwrap();
@@ -64,12 +65,12 @@ fn each_release_is_given_the_flags_that_it_lists() {
             let arguments = command.arguments.join(" ");
             let shown = arguments.replace(&format!("{folder}/"), "");
             writeln!(all, "  {shown}").unwrap();
-            // What is built, the release understands.
+            // The fake of the release accepts the command.
             if command.arguments[0] != "apply" {
                 let log = tempfile::NamedTempFile::new().unwrap();
                 let log = Utf8Path::from_path(log.path()).unwrap().to_owned();
                 let (_sender, signals) = std::sync::mpsc::channel();
-                let finished = programs::run(&command, &log, &Nobody, &signals).unwrap();
+                let finished = programs::run(&command, &log, &IgnoreEvents, &signals).unwrap();
                 assert!(
                     finished.exit.is_success(),
                     "{release}: {:?}",
@@ -82,7 +83,7 @@ fn each_release_is_given_the_flags_that_it_lists() {
 }
 
 #[test]
-fn a_configuration_is_read_however_a_release_prints_it() {
+fn the_configuration_is_read_from_the_output_of_each_release() {
     for release in RELEASES {
         let mut mkectl = of(release);
         let initial = mkectl.init().unwrap();
@@ -96,13 +97,13 @@ fn a_configuration_is_read_however_a_release_prints_it() {
 }
 
 #[test]
-fn what_an_offline_installation_needs_is_asked_where_it_can_be() {
+fn mkectl_lists_the_images_and_charts_of_an_offline_installation_since_4_1_3() {
     for release in RELEASES {
         let mkectl = of(release);
-        let is_known = mkectl.help(&[]).unwrap().has_command("airgap");
-        assert_eq!(is_known, *release >= "4.1.3", "{release}");
+        let has_airgap = mkectl.help(&[]).unwrap().has_command("airgap");
+        assert_eq!(has_airgap, *release >= "4.1.3", "{release}");
         let images = mkectl.airgap(Needed::Images);
-        if !is_known {
+        if !has_airgap {
             assert!(matches!(images, Err(programs::Error::Failed { .. })));
             continue;
         }
@@ -120,15 +121,15 @@ fn what_an_offline_installation_needs_is_asked_where_it_can_be() {
     }
 }
 
-/// Hears of nothing.
-struct Nobody;
+/// An observer that ignores all events.
+struct IgnoreEvents;
 
-impl programs::Observer for Nobody {
+impl programs::Observer for IgnoreEvents {
     fn event(&self, _: programs::Event<'_>) {}
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_other_command_gets_the_right_program_and_file() {
+async fn any_command_of_mkectl_runs_with_the_right_program_and_file() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.edit_environment(
         "config:\n",
@@ -151,7 +152,7 @@ async fn any_other_command_gets_the_right_program_and_file() {
         "{:?}",
         call.arguments
     );
-    // It works, it fails, and its own code is reported.
+    // If the command fails, the exit code of mkectl is reported.
     lab.variable("FAKE_MKECTL_EXIT", "3");
     insta::assert_snapshot!(lab.run("mkectl lab -- apply --check-ports")
             .exits_with(7)
@@ -172,7 +173,7 @@ async fn any_other_command_gets_the_right_program_and_file() {
         .exits_with(7);
     let last = run.json();
     assert_eq!(last["error"]["mkectl-exit-code"], 2);
-    // Nothing of the values is left, nor a note: it was not killed.
+    // No file has the secret, and the note of the run is removed.
     for (path, content) in lab.files() {
         let is_meant = path.as_str().ends_with("mkectl-calls");
         let text = String::from_utf8_lossy(&content);
@@ -183,7 +184,7 @@ async fn any_other_command_gets_the_right_program_and_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_others_would_see_is_reported_and_can_be_refused() {
+async fn a_secret_in_the_arguments_is_reported_and_requires_consent() {
     const SECRET: &str = "planted-admin-4410";
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.variable("FAKE_MKECTL_LEAK", "arguments");
@@ -198,8 +199,8 @@ async fn a_secret_that_others_would_see_is_reported_and_can_be_refused() {
     hint: on a machine without other users, answer `yes`, or add `--allow-visible-secrets` for runs without a terminal
     ");
     assert!(lab.applies().is_empty());
-    let flag = ["mkectl", "lab", "--allow-visible-secrets"];
-    let run = lab.run(&[&flag[..], &typed].concat()).success();
+    let allowed = ["mkectl", "lab", "--allow-visible-secrets"];
+    let run = lab.run(&[&allowed[..], &typed].concat()).success();
     insta::assert_snapshot!(run.whole(), @"
     exit code: 0
     --- stdout
@@ -229,10 +230,10 @@ async fn a_secret_that_others_would_see_is_reported_and_can_be_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_program_is_that_of_what_the_cluster_runs() {
+async fn the_mkectl_is_that_of_the_release_that_the_cluster_runs() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
-    // The environment moves to a later release, and the cluster stays.
+    // The environment names a later release than the cluster runs.
     lab.edit_environment("release: v4.1.5", "release: v4.2.1");
     let run = lab.run("mkectl lab -- version").success();
     assert_eq!(run.stdout, "Version: v4.1.5\n");
@@ -242,14 +243,13 @@ async fn the_program_is_that_of_what_the_cluster_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reset_that_is_typed_is_confirmed_by_name() {
+async fn a_reset_requires_the_name_of_the_environment() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    let typed = ["--", "reset", "--force"];
-    for confirmed in [
-        &["mkectl", "lab"][..],
-        &["mkectl", "lab", "--confirm", "prod"],
+    for arguments in [
+        "mkectl lab -- reset --force",
+        "mkectl lab --confirm prod -- reset --force",
     ] {
-        lab.run(&[confirmed, &typed].concat()).exits_with(8);
+        lab.run(arguments).exits_with(8);
     }
     let resets = || {
         let calls = lab.calls();
@@ -259,17 +259,17 @@ async fn a_reset_that_is_typed_is_confirmed_by_name() {
             .count()
     };
     assert_eq!(resets(), 0);
-    let confirmed = ["mkectl", "lab", "--confirm", "lab"];
-    lab.run(&[&confirmed[..], &typed].concat()).success();
+    lab.run("mkectl lab --confirm lab -- reset --force")
+        .success();
     assert_eq!(resets(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_is_reported_also_where_the_file_for_mkectl_is_gone() {
+async fn a_failure_is_reported_even_if_the_file_for_mkectl_is_missing() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let real = lab.path("../bin/real-mkectl");
     std::fs::rename(lab.path("../bin/mkectl"), &real).unwrap();
-    // It tidies up more than it should.
+    // This mkectl deletes the file that it gets.
     let script = format!(
         "#!/bin/sh\nif [ \"$1 $2\" = 'apply -f' ]; then /bin/rm \"$3\"; exit 3; fi\nexec {real} \"$@\"\n"
     );

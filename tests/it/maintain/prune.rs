@@ -1,5 +1,5 @@
-//! Tests of `prune`: what no release needs any more is planned and, by the plan alone, removed; all
-//! else is served as before.
+//! Tests of `prune`: it plans the removal of artifacts that no release requires, and removes them
+//! only by that plan. All other artifacts stay.
 
 use bundle::Lock;
 use bundle::make::{ArtifactRecipe, Recipe};
@@ -9,14 +9,14 @@ use support::{Run, Sandbox, TestRegistry, Text as _, bundles};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
-/// Three releases, deployed one after the other.
+/// The releases, in the order of their deploys.
 const RELEASES: [&str; 3] = ["v4.1.1", "v4.1.2", "v4.1.5"];
 
-/// The tags that only the first release needs: an index, and an image whose layers are all shared
-/// with later ones.
-const NEEDLESS: [&str; 2] = ["mke/four/calico/node:v4.1.1", "mke/four/only-first:1"];
+/// The tags that only the first release requires: an index, and an image that shares all its layers
+/// with later releases.
+const UNUSED: [&str; 2] = ["mke/four/calico/node:v4.1.1", "mke/four/only-first:1"];
 
-/// The run of a deploy.
+/// The id of a deploy.
 const RUN: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 /// A workspace in git whose registry holds three releases, each recorded by a receipt.
@@ -32,12 +32,12 @@ impl Site {
         Self::with(registry, 3).await
     }
 
-    /// Makes it with receipts that record this many pushed artifacts.
+    /// Makes the site with receipts that record this number of pushed artifacts.
     async fn with(registry: TestRegistry, pushed: usize) -> Self {
         Self::of(registry, pushed, Vec::new()).await
     }
 
-    /// Makes it with these artifacts besides, which only the first release has.
+    /// Makes the site with more artifacts in the first release.
     async fn of(registry: TestRegistry, pushed: usize, first: Vec<ArtifactRecipe>) -> Self {
         let sandbox = Sandbox::new(AIRLOCK);
         registry.describe(&sandbox, "");
@@ -73,6 +73,7 @@ impl Site {
         self.git(&["commit", "--quiet", "--message", release]);
     }
 
+    /// Writes a receipt that records a release.
     fn receipt(&self, release: &str, pushed: usize) {
         let lock = self.read(&lock_path(release));
         self.write(
@@ -92,8 +93,8 @@ impl Site {
         result(&self.run("prune lab --format json").success())
     }
 
-    /// Returns what the registry has under each tag of a repository.
-    async fn holds(&self, repository: &str, reference: &str) -> Option<String> {
+    /// Returns the digest of a tag or manifest in the registry.
+    async fn digest_of(&self, repository: &str, reference: &str) -> Option<String> {
         let client = self.registry.client();
         let found = client.head_manifest(repository, reference).await.unwrap();
         found.map(|found| found.digest.unwrap().to_string())
@@ -131,6 +132,7 @@ impl Site {
         put.error_for_status().unwrap();
     }
 
+    /// Saves a plan, and executes it.
     #[must_use]
     async fn remove_by_plan(&self) -> Run {
         self.run("prune lab --out prune.yaml").success();
@@ -142,8 +144,8 @@ fn lock_path(release: &str) -> String {
     format!("bundles/{release}-amd64.lock.yaml")
 }
 
-/// Each release has its node; the first has an image of its own; a chart and an image stay the
-/// same.
+/// Returns the bundle of a release. Each release has a different `calico/node`, and the same chart
+/// and `pause`. Only the first release has `only-first`.
 fn recipe(release: &str) -> Recipe {
     let platforms: &[&str] = &["linux/amd64", "linux/arm64"];
     let own = format!("node-{release}");
@@ -164,7 +166,7 @@ fn recipe(release: &str) -> Recipe {
             &["linux/amd64"],
             &[("base", 900)],
         ));
-        // The same manifest as one that is kept, under another tag.
+        // The manifest of `pause:3.10`, which is kept, under a second tag.
         artifacts.push(bundles::pause("old"));
     }
     bundles::of(artifacts)
@@ -174,6 +176,7 @@ fn result(run: &Run) -> Value {
     run.json()["result"].clone()
 }
 
+/// Returns the tags that a plan removes.
 fn removed(plan: &Value) -> Vec<String> {
     let mut names: Vec<String> = plan["remove"]
         .as_array()
@@ -190,27 +193,30 @@ fn removed(plan: &Value) -> Vec<String> {
     names
 }
 
-/// What has to hold of every registry that removes: the needless tags go, with the children of
-/// their index; everything else stays whole.
-async fn frees_what_is_needless(registry: TestRegistry) {
+/// A promise for every registry that deletes manifests: unused tags are removed with the manifests
+/// of their index, and everything else stays complete.
+async fn unused_tags_are_removed_and_everything_else_stays(registry: TestRegistry) {
     let site = Site::new(registry).await;
     let first = Lock::read(&site.path(&lock_path(RELEASES[0]))).unwrap();
     let node = &first.artifacts[0];
     let child = node.manifests[0].digest.to_string();
-    assert_eq!(removed(&site.plan()), NEEDLESS);
+    assert_eq!(removed(&site.plan()), UNUSED);
     assert!(
-        site.holds("mke/four/only-first", "1").await.is_some(),
+        site.digest_of("mke/four/only-first", "1").await.is_some(),
         "planning removes nothing"
     );
     let run = site.remove_by_plan().await.success();
     run.prints("lab: 2 tags removed with 4 manifests");
     run.prints("garbage-collect");
-    assert_eq!(site.holds("mke/four/calico/node", RELEASES[0]).await, None);
-    assert_eq!(site.holds("mke/four/calico/node", &child).await, None);
-    assert_eq!(site.holds("mke/four/only-first", "1").await, None);
+    assert_eq!(
+        site.digest_of("mke/four/calico/node", RELEASES[0]).await,
+        None
+    );
+    assert_eq!(site.digest_of("mke/four/calico/node", &child).await, None);
+    assert_eq!(site.digest_of("mke/four/only-first", "1").await, None);
     assert!(
-        site.holds("mke/four/pause", "old").await.is_some(),
-        "its manifest is needed"
+        site.digest_of("mke/four/pause", "old").await.is_some(),
+        "its manifest is still required"
     );
     for release in [RELEASES[1], RELEASES[2]] {
         let file = "environments/lab/environment.yaml";
@@ -219,7 +225,7 @@ async fn frees_what_is_needless(registry: TestRegistry) {
         site.write(file, &format!("release: {release}\n{rest}"));
         site.run("verify lab --full").success();
     }
-    // The same plan once more has nothing to do, and a new one nothing to propose.
+    // After that, the same plan has nothing to do, and a new plan is empty.
     site.run("prune lab --plan prune.yaml")
         .success()
         .prints("2 gone already");
@@ -228,7 +234,7 @@ async fn frees_what_is_needless(registry: TestRegistry) {
 
 // case 1.10
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_holds() {
+async fn a_lock_without_a_receipt_is_noted_with_its_tags_in_the_registry() {
     let site = Site::new(TestRegistry::embedded().await).await;
     // The receipts of the first two deploys were never committed.
     std::fs::remove_dir_all(site.path(".git")).unwrap();
@@ -251,7 +257,7 @@ async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_h
     run.prints("the plan in empty.yaml is empty");
     let run = site.run("prune lab --plan empty.yaml").success();
     run.prints("lab: nothing to remove in 127.0.0.1:[PORT]/mke/four\n");
-    // What the registry does not hold is not noted.
+    // A lock is not noted if the registry has none of its artifacts.
     let lock = Lock::read(&site.path(&lock_path(RELEASES[0]))).unwrap();
     let client = site.registry.client();
     for artifact in &lock.artifacts {
@@ -266,21 +272,21 @@ async fn a_lock_that_no_receipt_names_is_noted_with_the_tags_that_the_registry_h
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_mkectl_of_a_kept_release_lists_stays() {
+async fn images_that_mkectl_of_a_kept_release_lists_stay() {
     let mut site = Site::new(TestRegistry::embedded().await).await;
     site.install(FAKE_MKECTL, "mkectl");
     let images = site.home().join("images");
     std::fs::write(&images, "registry.mirantis.com/mke/only-first:1\n").unwrap();
     site.variable("FAKE_MKECTL_IMAGES", images.as_str());
-    assert_eq!(removed(&site.plan()), [NEEDLESS[0]]);
-    // The mkectl of the release before is not here.
+    assert_eq!(removed(&site.plan()), [UNUSED[0]]);
+    // The mkectl of the previous release is missing.
     let run = site.run("prune lab").success();
     run.prints("note: what mkectl v4.1.2 lists");
     run.does_not_print("what mkectl v4.1.5 lists");
     run.prints("kept: v4.1.5: required by lab, running in lab\n");
 }
 
-/// The receipt's lock was replaced after the deploy, and the new one was never deployed.
+/// The lock of the receipt was edited after the deploy, and the edited lock was not deployed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_note_of_a_local_lock_names_nothing_that_the_plan_removes() {
     let site = Site::new(TestRegistry::embedded().await).await;
@@ -295,8 +301,8 @@ async fn a_note_of_a_local_lock_names_nothing_that_the_plan_removes() {
     assert_eq!(notes, [""; 0], "{}", run.stdout);
 }
 
-/// What has to hold of every registry that removes a manifest with its tags: what a run left that
-/// was killed after an index, the next one by the same plan removes.
+/// A promise for every registry that deletes manifests with their tags: if a run was killed after
+/// it removed an index, the next run of the same plan removes the rest.
 async fn a_killed_run_is_finished_by_the_same_plan(registry: TestRegistry) {
     let site = Site::new(registry).await;
     let first = Lock::read(&site.path(&lock_path(RELEASES[0]))).unwrap();
@@ -308,7 +314,7 @@ async fn a_killed_run_is_finished_by_the_same_plan(registry: TestRegistry) {
     };
     assert_eq!(children().count(), 2);
     site.run("prune lab --out prune.yaml").success();
-    // It removed the index, and then one of its children.
+    // The killed run removed the index and one of its manifests.
     let client = site.registry.client();
     for digest in [&node.digest, children().next().unwrap()] {
         let removed = client.remove_manifest(repository, digest).await.unwrap();
@@ -318,7 +324,7 @@ async fn a_killed_run_is_finished_by_the_same_plan(registry: TestRegistry) {
         .success()
         .prints("lab: 1 tag removed with 2 manifests, 1 gone already");
     for child in children() {
-        assert_eq!(site.holds(repository, child.as_ref()).await, None);
+        assert_eq!(site.digest_of(repository, child.as_ref()).await, None);
     }
     site.run("verify lab --full").success();
     site.run("prune lab --plan prune.yaml")
@@ -338,7 +344,7 @@ async fn a_killed_run_is_finished_in_registry_2() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_gone_index_listed_stays_where_others_lead_to_it() {
+async fn a_manifest_of_a_removed_index_stays_if_another_tag_points_to_it() {
     let site = Site::new(TestRegistry::embedded().await).await;
     let first = Lock::read(&site.path(&lock_path(RELEASES[0]))).unwrap();
     let (index, repository) = (&first.artifacts[0], "mke/four/calico/node");
@@ -346,24 +352,17 @@ async fn what_a_gone_index_listed_stays_where_others_lead_to_it() {
     site.run("prune lab --out prune.yaml").success();
     let client = site.registry.client();
     let _ = client.remove_manifest(repository, &index.digest).await;
-    let url = |reference: &str| {
-        let address = &site.registry.address;
-        format!("http://{address}/v2/{repository}/manifests/{reference}")
-    };
-    let http = support::registries::http();
-    let media_type = "application/vnd.oci.image.manifest.v1+json";
-    let bytes = http.get(url(child.as_ref())).header("accept", media_type);
-    let bytes = bytes.send().await.unwrap().bytes().await.unwrap();
-    let put = http.put(url("theirs")).header("content-type", media_type);
-    put.body(bytes).send().await.unwrap();
+    (site.registry)
+        .copy_manifest((repository, child.as_ref()), (repository, "theirs"))
+        .await;
     site.run("prune lab --plan prune.yaml").success();
-    assert!(site.holds(repository, "theirs").await.is_some());
+    assert!(site.digest_of(repository, "theirs").await.is_some());
     let other = &index.manifests[1].digest;
-    assert_eq!(site.holds(repository, other.as_ref()).await, None);
+    assert_eq!(site.digest_of(repository, other.as_ref()).await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_two_indexes_list_stays_while_one_of_them_does() {
+async fn a_manifest_of_two_indexes_stays_while_one_of_them_stays() {
     let layers: &[(&str, usize)] = &[("base", 900), ("agent", 700)];
     let repository = "mke/four/agent";
     let both = [
@@ -395,7 +394,8 @@ async fn what_two_indexes_list_stays_while_one_of_them_does() {
         })
         .collect();
     assert_eq!(shared.len(), 1, "{shared:?}");
-    // They go in the order of their digests, and the last one cannot be removed.
+    // Indexes are removed in the order of their digests. The registry refuses to delete the last
+    // one.
     let last = ["one", "two"]
         .into_iter()
         .max_by_key(|tag| of(tag).digest.to_string());
@@ -403,34 +403,34 @@ async fn what_two_indexes_list_stays_while_one_of_them_does() {
     let path = format!("/v2/{repository}/manifests/{}", of(stays).digest);
     wire.refuse(format!("DELETE {path}"));
     site.remove_by_plan().await.exits_with(5);
-    assert!(site.holds(repository, stays).await.is_some());
-    let held = site.holds(repository, shared[0]).await;
+    assert!(site.digest_of(repository, stays).await.is_some());
+    let held = site.digest_of(repository, shared[0]).await;
     assert!(held.is_some(), "{stays} is broken");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_embedded_registry_is_freed() {
-    frees_what_is_needless(TestRegistry::embedded().await).await;
+async fn unused_tags_are_removed_from_the_embedded_registry() {
+    unused_tags_are_removed_and_everything_else_stays(TestRegistry::embedded().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
-async fn registry_2_is_freed() {
-    frees_what_is_needless(TestRegistry::plain().await).await;
+async fn unused_tags_are_removed_from_registry_2() {
+    unused_tags_are_removed_and_everything_else_stays(TestRegistry::plain().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
-async fn a_registry_that_removes_nothing_is_reported() {
+async fn a_registry_that_does_not_delete_is_reported() {
     let site = Site::new(TestRegistry::without_delete().await).await;
     let run = site.remove_by_plan().await.exits_with(5);
     run.reports("does not remove manifests: 0 tags removed");
     run.reports("REGISTRY_STORAGE_DELETE_ENABLED");
-    assert!(site.holds("mke/four/only-first", "1").await.is_some());
+    assert!(site.digest_of("mke/four/only-first", "1").await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_plan_shows_is_for_people() {
+async fn a_plan_is_shown_as_text_and_saved_as_yaml() {
     let site = Site::new(TestRegistry::embedded().await).await;
     let run = site.run("prune lab --out prune.yaml");
     insta::assert_snapshot!(run.whole(), @"
@@ -457,7 +457,7 @@ async fn what_the_plan_shows_is_for_people() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_plan_no_request_removes_anything() {
+async fn without_a_plan_no_request_changes_the_registry() {
     let registry = TestRegistry::embedded().await;
     let wire = Wire::before(&registry.address).await;
     let site = Site::new(registry).await;
@@ -476,52 +476,35 @@ async fn without_a_plan_no_request_removes_anything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tags_of_others_and_what_they_lead_to_stay() {
+async fn tags_of_other_users_and_their_manifests_stay() {
     let site = Site::new(TestRegistry::embedded().await).await;
-    let http = support::registries::http();
-    let url = |repository: &str, reference: &str| {
-        format!(
-            "http://{}/v2/mke/four/{repository}/manifests/{reference}",
-            site.registry.address
-        )
-    };
-    // Somebody else names the same image by a tag of their own.
-    let index = "application/vnd.oci.image.index.v1+json";
-    let manifest = http
-        .get(url("calico/node", RELEASES[0]))
-        .header("accept", index);
-    let bytes = manifest.send().await.unwrap().bytes().await.unwrap();
-    let put = http
-        .put(url("calico/node", "theirs"))
-        .header("content-type", index)
-        .body(bytes);
-    put.send().await.unwrap().error_for_status().unwrap();
+    let repository = "mke/four/calico/node";
+    // Another user of the registry gives the same image a tag of their own.
+    (site.registry)
+        .copy_manifest((repository, RELEASES[0]), (repository, "theirs"))
+        .await;
     let plan = site.plan();
-    assert_eq!(removed(&plan), NEEDLESS[1..]);
+    assert_eq!(removed(&plan), UNUSED[1..]);
     let stays = plan["stays"].to_string();
     stays.has("the tag theirs points to the same manifest");
     site.remove_by_plan().await.success();
-    assert!(site.holds("mke/four/calico/node", "theirs").await.is_some());
-    assert!(
-        site.holds("mke/four/calico/node", RELEASES[0])
-            .await
-            .is_some()
-    );
+    assert!(site.digest_of(repository, "theirs").await.is_some());
+    assert!(site.digest_of(repository, RELEASES[0]).await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_is_refused_when_anything_in_it_has_moved() {
+async fn a_plan_is_refused_if_anything_in_it_has_changed() {
     let site = Site::new(TestRegistry::embedded().await).await;
     site.run("prune lab --out prune.yaml").success();
-    let obey = || site.run("prune lab --plan prune.yaml");
+    let prune = || site.run("prune lab --plan prune.yaml");
     let reviewed = site.read("prune.yaml");
     let refused = |run: &Run, why: &str| {
         run.reports(why);
         run.reports("nothing was removed");
     };
-    // The cluster went back to the first release, so it needs it again.
+    // The cluster runs the first release again, so its artifacts are required.
     site.receipt(RELEASES[0], 3);
-    let run = obey().exits_with(2);
+    let run = prune().exits_with(2);
     refused(&run, "a lock that is kept names it");
     run.reports("`cargo xtask prune lab --out prune.yaml`");
     site.receipt(RELEASES[2], 3);
@@ -531,75 +514,56 @@ async fn a_plan_is_refused_when_anything_in_it_has_moved() {
         "environments/other/environment.yaml",
         &lab.replace(RELEASES[2], RELEASES[0]),
     );
-    refused(&obey().exits_with(2), "a lock that is kept names it");
+    refused(&prune().exits_with(2), "a lock that is kept names it");
     std::fs::remove_dir_all(site.path("environments/other")).unwrap();
-    // Somebody wrote another tag into the plan.
+    // The plan was edited to remove a different tag.
     site.write(
         "prune.yaml",
         &reviewed
             .replace("only-first", "pause")
             .replace("- '1'", "- old"),
     );
-    refused(&obey().exits_with(2), "mke/four/pause:old");
+    refused(&prune().exits_with(2), "mke/four/pause:old");
     site.write(
         "prune.yaml",
         &reviewed.replace("environment: lab", "environment: prod"),
     );
-    let run = obey().exits_with(64);
+    let run = prune().exits_with(64);
     let why = "error: `prune.yaml` is a prune plan for prod, not for lab\n";
     assert!(run.stderr.starts_with(why), "{}", run.whole());
     site.write("prune.yaml", &format!("{reviewed}more: 1\n"));
-    assert_eq!(obey().code, Some(3));
+    assert_eq!(prune().code, Some(3));
     site.write("prune.yaml", &reviewed);
-    // A tag of the plan points at something else.
-    let http = support::registries::http();
-    let url = |repository: &str, reference: &str| {
-        format!(
-            "http://{}/v2/mke/four/{repository}/manifests/{reference}",
-            site.registry.address
-        )
-    };
+    // A tag of the plan points to different content.
     let first = Lock::read(&site.path(&lock_path(RELEASES[0]))).unwrap();
-    let child = first.artifacts[0].manifests[0].digest.to_string();
-    let media_type = "application/vnd.oci.image.manifest.v1+json";
-    let bytes = http
-        .get(url("calico/node", &child))
-        .header("accept", media_type)
-        .send()
-        .await
-        .unwrap();
-    let put = http
-        .put(url("calico/node", RELEASES[0]))
-        .header("content-type", media_type);
-    put.body(bytes.bytes().await.unwrap())
-        .send()
-        .await
-        .unwrap()
-        .error_for_status()
-        .unwrap();
+    let child = &first.artifacts[0].manifests[0].digest;
+    let repository = "mke/four/calico/node";
+    (site.registry)
+        .copy_manifest((repository, child.as_ref()), (repository, RELEASES[0]))
+        .await;
     refused(
-        &obey().exits_with(2),
+        &prune().exits_with(2),
         "it points to different content than a receipt's lock records",
     );
-    assert!(site.holds("mke/four/only-first", "1").await.is_some());
+    assert!(site.digest_of("mke/four/only-first", "1").await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_protected_environment_is_asked() {
+async fn a_protected_environment_requires_its_name() {
     let site = Site::new(TestRegistry::embedded().await).await;
     let file = "environments/lab/environment.yaml";
     let text = site.read(file);
     site.write(file, &format!("{text}protected: true\n"));
     let run = site.remove_by_plan().await.exits_with(8);
     run.reports("hint: add `--confirm lab` for runs without a terminal\n");
-    assert!(site.holds("mke/four/only-first", "1").await.is_some());
-    let confirmed = ["prune", "lab", "--plan", "prune.yaml", "--confirm", "lab"];
-    site.run(&confirmed).success();
-    assert!(site.holds("mke/four/only-first", "1").await.is_none());
+    assert!(site.digest_of("mke/four/only-first", "1").await.is_some());
+    site.run("prune lab --plan prune.yaml --confirm lab")
+        .success();
+    assert!(site.digest_of("mke/four/only-first", "1").await.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_only_found_there_stays_unless_it_is_asked_for() {
+async fn tags_that_no_deploy_pushed_stay_without_also_found() {
     let site = Site::with(TestRegistry::embedded().await, 0).await;
     let plan = site.plan();
     assert_eq!(removed(&plan), [""; 0]);
@@ -608,11 +572,11 @@ async fn what_was_only_found_there_stays_unless_it_is_asked_for() {
         "{plan}"
     );
     let run = site.run("prune lab --also-found --format json").success();
-    assert_eq!(removed(&result(&run)), NEEDLESS);
+    assert_eq!(removed(&result(&run)), UNUSED);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_history_nothing_is_proposed_and_a_lost_lock_stops_it() {
+async fn without_git_history_the_plan_is_empty_and_a_missing_lock_is_an_error() {
     let site = Site::new(TestRegistry::embedded().await).await;
     std::fs::remove_dir_all(site.path(".git")).unwrap();
     let plan = site.plan();
@@ -623,7 +587,7 @@ async fn without_history_nothing_is_proposed_and_a_lost_lock_stops_it() {
             .contains("only receipts and locks in this folder are used"),
         "{plan}"
     );
-    // What an environment on a disk that is not mounted runs is unknown.
+    // If an environment cannot be read, the release that it requires is unknown.
     let unmounted = site.path("environments/unmounted");
     std::os::unix::fs::symlink("/nowhere", &unmounted).unwrap();
     let run = site.run("prune lab").exits_with(3);
@@ -635,7 +599,7 @@ async fn without_history_nothing_is_proposed_and_a_lost_lock_stops_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deploy_that_this_checkout_lacks_is_pulled_first() {
+async fn a_deploy_from_a_different_checkout_stops_a_removal() {
     let site = Site::new(TestRegistry::embedded().await).await;
     site.run("prune lab --out prune.yaml").success();
     let lock = Lock::digest(&site.read(&lock_path(RELEASES[0])));
@@ -655,9 +619,9 @@ async fn a_deploy_that_this_checkout_lacks_is_pulled_first() {
             run.reports(why).reports("run `git pull`");
             run.reports(", run `cargo xtask deploy lab --take-over` first\n");
         }
-        assert!(site.holds("mke/four/only-first", "1").await.is_some());
+        assert!(site.digest_of("mke/four/only-first", "1").await.is_some());
     }
-    // With its receipt, the plan is outdated.
+    // With the receipt of that deploy, the plan is outdated.
     site.receipt(RELEASES[0], 3);
     let receipt = "environments/lab/receipt.yaml";
     let text = site.read(receipt);
@@ -668,11 +632,11 @@ async fn a_deploy_that_this_checkout_lacks_is_pulled_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_registry_records_for_an_environment_that_is_not_here_stays() {
+async fn releases_that_the_registry_records_for_other_environments_stay() {
     let site = Site::new(TestRegistry::embedded().await).await;
     site.run("prune lab --out prune.yaml").success();
     let lock = Lock::digest(&site.read(&lock_path(RELEASES[0])));
-    // One that was removed from the workspace, and one that reaches the registry by a second name.
+    // `gone` is not in the workspace, and `second` uses a second name of the registry.
     let lab = site.read("environments/lab/environment.yaml");
     let second = lab.replace("127.0.0.1", "localhost");
     assert_ne!(lab, second);
@@ -688,7 +652,7 @@ async fn what_the_registry_records_for_an_environment_that_is_not_here_stays() {
         ));
         let run = site.run("prune lab --plan prune.yaml").exits_with(2);
         run.reports("a lock that is kept names it");
-        // Its lock is unknown.
+        // The registry records a lock that is not in the workspace.
         site.record(name, "ended", RUN, Some(RUN)).await;
         for command in ["prune lab", "prune lab --plan prune.yaml"] {
             let run = site.run(command).exits_with(3);
@@ -696,9 +660,9 @@ async fn what_the_registry_records_for_an_environment_that_is_not_here_stays() {
                 "airlock/state:{name} records v4.1.1, and its lock was not found"
             ));
         }
-        // Its cluster was reset.
+        // The registry records that the cluster was reset.
         site.record(name, "ended", &lock, None).await;
-        assert_eq!(removed(&site.plan()), NEEDLESS);
+        assert_eq!(removed(&site.plan()), UNUSED);
     }
     site.remove_by_plan().await.success();
 }
@@ -715,5 +679,5 @@ async fn an_environment_without_a_lock_stops_a_removal() {
         run.reports("error: other needs v4.1.4, and its lock was not found");
         run.reports("without it the artifacts to keep are unknown");
     }
-    assert!(site.holds("mke/four/only-first", "1").await.is_some());
+    assert!(site.digest_of("mke/four/only-first", "1").await.is_some());
 }

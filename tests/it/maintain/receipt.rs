@@ -1,5 +1,5 @@
-//! `receipt.yaml`: what was deployed, what was sent for it, from which revision and by whom; also
-//! of what failed.
+//! `receipt.yaml`: records the last successful deploy and the last failure, with the bytes sent,
+//! the revision and the operator.
 
 use support::faulty::{FaultyRegistry, quirks};
 use support::{Lab, Text as _, bundles};
@@ -7,7 +7,7 @@ use support::{Lab, Text as _, bundles};
 use crate::{AIRLOCK, FAKE_MKECTL};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deploy_that_fails_on_the_way_says_where_and_what_was_sent() {
+async fn the_receipt_of_a_failed_deploy_records_the_step_and_what_was_sent() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let quirks = quirks!(refuses: &["application/vnd.cncf.helm.config.v1+json"]);
     let registry = FaultyRegistry::start(quirks, &[], 1).await;
@@ -37,12 +37,12 @@ async fn a_deploy_that_fails_on_the_way_says_where_and_what_was_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receipt_is_kept_where_nothing_is_to_do_and_when_an_apply_fails() {
+async fn a_deploy_without_changes_and_a_failed_apply_keep_the_recorded_deploy() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
     let path = "environments/lab/receipt.yaml";
     let first = lab.read(path);
-    // Without shared state, as after a repair of the registry.
+    // The registry lacks the shared state, as after a repair.
     let (client, repository) = (lab.registry.client(), "mke/airlock/state");
     let state = client.head_manifest(repository, "lab").await.unwrap();
     let state = state.unwrap().digest.unwrap();
@@ -52,7 +52,7 @@ async fn a_receipt_is_kept_where_nothing_is_to_do_and_when_an_apply_fails() {
     assert_eq!(
         lab.read(path),
         first,
-        "nothing was to do, and it was written"
+        "the receipt was written although nothing changed"
     );
 
     lab.variable("FAKE_MKECTL_EXIT", "1");
@@ -69,12 +69,12 @@ async fn a_receipt_is_kept_where_nothing_is_to_do_and_when_an_apply_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receipt_says_from_which_revision_and_by_whom() {
+async fn a_receipt_records_the_revision_and_the_operator() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.install_system("git");
     lab.variable("USER", "planted-login")
         .variable("GIT_DIR", "/nowhere");
-    // In no repository git has no answer, which is none of a deploy's business.
+    // Outside of a git repository, the deploy succeeds and records no revision.
     lab.run("deploy lab").success();
     let receipt = lab.receipt();
     assert!(
@@ -83,15 +83,11 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
     );
 
     lab.write(".gitignore", "/bundles/\nlogs/\nadmin-password\nbackups/\n");
-    for arguments in [
-        &["init", "--quiet"][..],
-        &["config", "user.name", "Jane Doe"],
-        &["config", "user.email", "jane@example.com"],
-        &["add", "environments"],
-        &["commit", "--quiet", "--message=first"],
-    ] {
-        lab.git(arguments);
-    }
+    lab.git("init --quiet");
+    lab.git(&["config", "user.name", "Jane Doe"]);
+    lab.git("config user.email jane@example.com");
+    lab.git("add environments");
+    lab.git("commit --quiet --message=first");
     let revision = lab.git("rev-parse HEAD");
     lab.run("apply lab").success();
     let receipt = lab.receipt();
@@ -101,7 +97,7 @@ async fn a_receipt_says_from_which_revision_and_by_whom() {
     );
     assert!(receipt.ends_with(&expected), "{receipt}");
 
-    // The receipt that the last one wrote makes no tree dirty.
+    // A changed receipt alone does not make the working tree dirty.
     lab.edit_environment("release:", "record-operator: true\nrelease:");
     lab.git("add .gitignore environments");
     lab.git("reset --quiet -- environments/lab/receipt.yaml");
@@ -128,8 +124,6 @@ async fn an_unknown_operator_causes_a_warning() {
     assert!(lab.receipt().ends_with("    operator: {}\n"));
 }
 
-/// Runs git in the workspace, as its owner would.
-
 // case 1.6a
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
@@ -141,7 +135,7 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
     let file = lab.path(path);
     let before = lab.read(path);
     let applies = lab.applies().len();
-    // Lost, damaged, and the receipt of an older deploy.
+    // The receipt is missing, damaged, or that of an earlier deploy.
     for lost in [
         None,
         Some("version: 2\napplied: [\n".to_owned()),
@@ -165,7 +159,7 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
         assert_eq!(
             std::fs::read_to_string(&file).ok(),
             lost,
-            "it was written without consent"
+            "the receipt was written without confirmation"
         );
         let run = lab.run("receipt rebuild lab --confirm lab").success();
         assert_eq!(
@@ -175,7 +169,7 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
         insta::allow_duplicates! {
             insta::assert_snapshot!("rebuilt", lab.receipt());
         }
-        // When it was deployed is not known.
+        // A rebuilt receipt does not have the time of the deploy.
         let run = lab.run("cluster status lab").success();
         assert_eq!(
             run.stdout.lines().next().unwrap(),
@@ -186,7 +180,7 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
     }
     assert_eq!(lab.applies().len(), applies, "mkectl ran");
 
-    // Where the cluster has something else, mkectl runs again.
+    // If the cluster differs from the rendered file, the receipt is rebuilt with a warning.
     let other = std::fs::read_to_string(&cluster).unwrap();
     std::fs::write(&cluster, other.replace("~/.ssh/", "~/.ssh9/")).unwrap();
     lab.run("receipt rebuild lab --confirm lab")
@@ -198,10 +192,10 @@ async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
 async fn a_rebuilt_receipt_keeps_what_the_cluster_cannot_change() {
     let (lab, _) = deployed("config:\n  network: { serviceCIDR: 10.200.0.0/16 }\n").await;
     let path = "environments/lab/receipt.yaml";
-    let rebuild = ["receipt", "rebuild", "lab", "--confirm", "lab"];
+    let rebuild = "receipt rebuild lab --confirm lab";
     let change = "was installed with `network.serviceCIDR`: 10.200.0.0/16, but the environment has 10.201.0.0/16";
     lab.remove(path);
-    lab.run(&rebuild).success();
+    lab.run(rebuild).success();
     let receipt = lab.receipt();
     receipt.has("  kept:\n    network.serviceCIDR: 10.200.0.0/16\n");
     let run = lab.run("deploy lab").success();
@@ -210,10 +204,10 @@ async fn a_rebuilt_receipt_keeps_what_the_cluster_cannot_change() {
     let run = lab.run("deploy lab").exits_with(3);
     run.reports(change);
 
-    // The values are the cluster's, even if the environment was changed before the receipt was
-    // rebuilt.
+    // The rebuilt receipt has the values of the cluster, even if the environment was changed
+    // before.
     lab.remove(path);
-    lab.run(&rebuild).success();
+    lab.run(rebuild).success();
     let run = lab.run("deploy lab").exits_with(3);
     run.reports(change);
     assert_eq!(lab.applies().len(), 1);
@@ -235,14 +229,14 @@ async fn a_receipt_is_not_rebuilt_from_a_different_cluster() {
         let after = std::fs::read_to_string(lab.path(path)).ok();
         assert_eq!(after, before, "the receipt was written");
     };
-    let (mke, here) = ("mke.lab.example.com", "mke9.lab.example.com");
+    let (mke, other_mke) = ("mke.lab.example.com", "mke9.lab.example.com");
     let rendered = "lab is at mke.lab.example.com and pulls from 127.0.0.1:[PORT]/mke";
-    // The machines are the same, the address or the registry is not; then all of it differs.
+    // The address or the registry differs, and in one case the machines too.
     for (is_lost, (from, to, address)) in [
-        (true, (mke, here, here)),
+        (true, (mke, other_mke, other_mke)),
         (true, ("/mke\n", "/other\n", mke)),
         (true, ("lab.", "prod.", "mke.prod.example.com")),
-        (false, (mke, here, here)),
+        (false, (mke, other_mke, other_mke)),
     ] {
         match is_lost {
             true => drop(std::fs::remove_file(lab.path(path))),
@@ -259,7 +253,7 @@ async fn a_receipt_is_not_rebuilt_from_a_different_cluster() {
     }
     // The environment agrees with the cluster, but the receipt does not.
     std::fs::write(&cluster, &live).unwrap();
-    lab.write(path, &receipt.replace(mke, here));
+    lab.write(path, &receipt.replace(mke, other_mke));
     refused(
         mke,
         "lab is at mke9.lab.example.com and pulls from 127.0.0.1:[PORT]/mke",
@@ -272,12 +266,12 @@ async fn a_receipt_is_not_rebuilt_from_a_different_cluster() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_does_not_answer_is_not_blamed_on_mkectl() {
+async fn the_hint_about_a_cluster_that_does_not_respond_is_not_about_mkectl() {
     let (lab, _) = deployed("config:\n").await;
     let refuses = "case \"$*\" in 'config get'*) echo connection refused; exit 1;; esac";
     let script = format!("#!/bin/sh\n{refuses}\nexec {FAKE_MKECTL} \"$@\"\n");
     lab.install_script("mkectl", script);
-    // No receipt names a build that is kept.
+    // Without a receipt, no kept build of mkectl is used.
     lab.remove("environments/lab/receipt.yaml");
     let run = lab.run("receipt rebuild lab --confirm lab").exits_with(6);
     run.reports("connection refused")
@@ -285,8 +279,8 @@ async fn a_cluster_that_does_not_answer_is_not_blamed_on_mkectl() {
     run.does_not_report("mkectl of MKE 4");
 }
 
-/// Returns a lab after its deploy, `config` in place of its `config:`, and the file with its live
-/// configuration.
+/// Returns a lab after its deploy, with `config` instead of the line `config:`, and the path of the
+/// live configuration.
 async fn deployed(config: &str) -> (Lab, camino::Utf8PathBuf) {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.edit_environment("config:\n", config);

@@ -1,5 +1,4 @@
-//! Tests of `store`: what it holds, what each release would free, and what goes when no lock names
-//! it.
+//! Tests of `store`: it shows the size of each release, and removes blobs that no lock names.
 
 use std::fs;
 
@@ -9,7 +8,7 @@ use crate::AIRLOCK;
 
 const LOCK: &str = "bundles/v4.1.5-demo-amd64.lock.yaml";
 
-/// A workspace as it is shipped, with the demo's bundle in its store.
+/// Makes the shipped workspace with the demo's bundle in its store.
 fn fetched() -> Sandbox {
     let sandbox = Sandbox::shipped(AIRLOCK);
     sandbox.run("fetch demo").success();
@@ -24,7 +23,7 @@ fn blobs(sandbox: &Sandbox) -> usize {
 }
 
 #[test]
-fn says_what_each_release_holds() {
+fn the_blobs_of_each_release_are_shown() {
     let sandbox = fetched();
     let run = sandbox.run("store").success();
     let text = run.whole();
@@ -34,7 +33,7 @@ fn says_what_each_release_holds() {
 }
 
 #[test]
-fn gc_shows_what_no_lock_names_and_removes_it() {
+fn gc_shows_blobs_that_no_lock_names_and_removes_them() {
     let sandbox = fetched();
     let whole = blobs(&sandbox);
     let text = sandbox.run("store gc").success().whole();
@@ -54,7 +53,7 @@ fn gc_shows_what_no_lock_names_and_removes_it() {
     text.has(&format!("{whole} blobs of 3.10 MB removed"));
     assert_eq!(blobs(&sandbox), 0);
 
-    // What was removed is restored when it is needed again.
+    // `fetch` stores removed blobs again.
     sandbox.write(LOCK, &lock);
     sandbox.run("fetch demo").success();
     assert_eq!(blobs(&sandbox), whole);
@@ -65,7 +64,7 @@ fn gc_removes_nothing_while_another_process_writes() {
     let sandbox = fetched();
     let whole = blobs(&sandbox);
     sandbox.remove(LOCK);
-    // What a process holds that reads a bundle into the store.
+    // A process that reads a bundle into the store holds this lock.
     let writing = fs::File::open(sandbox.path("bundles/store/incoming/lock")).unwrap();
     writing.lock_shared().unwrap();
     let text = sandbox.run("store gc").exits_with(8).whole();
@@ -77,12 +76,12 @@ fn gc_removes_nothing_while_another_process_writes() {
 }
 
 #[test]
-fn gc_removes_nothing_while_git_cannot_say_which_locks_are_missing() {
+fn gc_removes_nothing_if_it_cannot_read_the_committed_locks() {
     let sandbox = fetched();
     let whole = blobs(&sandbox);
     sandbox.remove(LOCK);
     sandbox.git("init --quiet");
-    // Its PATH lacks git.
+    // PATH of the command lacks git.
     let run = sandbox.run("store gc").exits_with(8);
     run.reports(
         "error: cannot see whether committed locks are missing from the working tree\n  because: git is not installed\n",
@@ -91,7 +90,7 @@ fn gc_removes_nothing_while_git_cannot_say_which_locks_are_missing() {
 }
 
 #[test]
-fn a_damaged_blob_is_read_again_in_the_run_that_comes_upon_it() {
+fn a_deploy_replaces_a_damaged_blob_of_the_store() {
     let sandbox = fetched();
     let lock = bundle::Lock::read(&sandbox.path(LOCK)).unwrap();
     let layer = lock.artifacts[0].manifests[0].blobs.last().unwrap();
@@ -99,15 +98,15 @@ fn a_damaged_blob_is_read_again_in_the_run_that_comes_upon_it() {
         "bundles/store/blobs/sha256/{}",
         layer.digest.digest()
     ));
-    let right = fs::read(&path).unwrap();
-    let mut wrong = right.clone();
-    wrong[0] ^= 1;
-    fs::write(&path, &wrong).unwrap();
+    let original = fs::read(&path).unwrap();
+    let mut damaged = original.clone();
+    damaged[0] ^= 1;
+    fs::write(&path, &damaged).unwrap();
     let text = sandbox.run("deploy demo").success().whole();
     let warning = format!("{} was damaged in the store", layer.digest);
     assert!(text.contains(&warning), "{text}");
-    assert!(fs::read(&path).unwrap() == right);
-    // What was sent before it was found is counted.
+    assert!(fs::read(&path).unwrap() == original);
+    // The receipt counts the blobs that were sent before the damage was found.
     let receipt = sandbox.read("environments/demo/receipt.yaml");
     receipt.has("sent:\n      blobs: 40\n");
 }
@@ -121,27 +120,24 @@ fn gc_names_a_lock_that_is_only_missing_from_the_working_tree() {
     sandbox.git("init --quiet");
     sandbox.git(&["add", "--force", LOCK]);
     sandbox.git("commit --quiet --message lock");
-    // One that git never had is not named.
+    // A missing lock that was never committed is not named.
     let unknown = "bundles/v4.1.4-demo-amd64.lock.yaml";
     sandbox.write(unknown, &sandbox.read(LOCK));
     for lock in [LOCK, unknown] {
         sandbox.remove(lock);
     }
-    let gc = ["store", "gc", "--dry-run"];
-    let run = sandbox.run(&gc).success();
+    let run = sandbox.run("store gc --dry-run").success();
     run.prints(&format!(
         "{LOCK} is committed, but missing from the working tree: {}\n",
         names(LOCK)
     ));
     run.does_not_mention(unknown);
     run.does_not_mention("not committed");
-    let json = sandbox
-        .run(&[&gc[..], &["--format", "json"]].concat())
-        .success();
+    let json = sandbox.run("store gc --dry-run --format json").success();
     let last = json.json();
     assert_eq!(last["result"]["missing-locks"], serde_json::json!([LOCK]));
 
-    // Nothing goes that it names.
+    // Nothing is removed while the lock is missing.
     let whole = blobs(&sandbox);
     let run = sandbox.run("store gc").exits_with(8);
     run.reports(&format!(
@@ -151,13 +147,13 @@ fn gc_names_a_lock_that_is_only_missing_from_the_working_tree() {
     assert_eq!(blobs(&sandbox), whole);
 
     sandbox.git(&["restore", LOCK]);
-    let run = sandbox.run(&gc).success();
+    let run = sandbox.run("store gc --dry-run").success();
     run.prints("Nothing to remove");
 
-    // One whose removal is committed is gone, and gc says so of the content only.
+    // After its removal is committed, the lock is not named, and its blobs can be removed.
     sandbox.git(&["rm", "--quiet", LOCK]);
     sandbox.git("commit --quiet --message remove");
-    let run = sandbox.run(&gc).success();
+    let run = sandbox.run("store gc --dry-run").success();
     run.does_not_mention("working tree");
     run.prints("would be removed");
     sandbox.run("store gc").success();

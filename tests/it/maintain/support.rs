@@ -1,4 +1,4 @@
-//! `support`: an archive that names the fault, and has no secret and nothing else.
+//! `support`: writes an archive that names the fault and has no secrets.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -16,7 +16,7 @@ use support::{Lab, Sandbox};
 use crate::inspect::preflight;
 use crate::{AIRLOCK, FAKE_MKECTL};
 
-/// How many runs have secrets planted in them.
+/// The number of runs with planted secrets.
 const RUNS: usize = 50;
 
 /// Returns the texts of an archive by name.
@@ -35,13 +35,13 @@ fn unpack(path: &Utf8Path) -> BTreeMap<String, String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_archive_has_what_a_colleague_asks_for_and_nothing_else() {
+async fn an_archive_has_exactly_the_documented_files() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
     let before = lab.state();
     let run = lab.run("support lab --out lab.tar.gz").success();
     let changes = lab.changes_since(&before);
-    // What `preflight` measures of the registry is kept.
+    // `preflight` records the profile of the registry.
     assert!(changes[0].starts_with("bundles/registries/"), "{changes:?}");
     assert_eq!(changes[1..], ["lab.tar.gz"]);
     let entries = unpack(&lab.path("lab.tar.gz"));
@@ -99,7 +99,7 @@ async fn an_archive_has_what_a_colleague_asks_for_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_is_named_and_everything_else_is_in_the_archive() {
+async fn unreadable_files_are_named_and_everything_else_is_in_the_archive() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
     let unreadable = b"version: \xff\xfe\n";
@@ -119,7 +119,8 @@ async fn what_cannot_be_read_is_named_and_everything_else_is_in_the_archive() {
     };
     assert!(has_logs(&entries) && entries.contains_key("support/mke4.yaml"));
 
-    // The secrets of a configuration that cannot be read could not be masked in the logs.
+    // Without a readable configuration its secrets are unknown, so they cannot be masked in the
+    // logs.
     let config = lab.path("environments/lab/mke4.yaml");
     std::fs::write(config, unreadable).unwrap();
     let (_, entries) = archive("config.tar.gz");
@@ -157,14 +158,15 @@ async fn no_planted_secret_is_in_the_archives_of_fifty_runs() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// Returns a text as a URL writes it.
+/// Returns a text in percent-encoding.
 fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// Plants secrets in everything that an archive is made of, and returns those that it has.
+/// Plants secrets in every source of an archive, writes the archive, and returns the secrets that
+/// it contains.
 fn plant(sandbox: &Sandbox, run: usize, text: &str) -> Vec<String> {
-    // Characters that YAML, JSON, URLs and shells write in different ways.
+    // YAML, JSON, URLs and shells encode these characters in different ways.
     let odd = ["", "\"", "'", "\\", "%", "&", "ä", "$", "<", "+/="][run % 10];
     let secret = |place: &str| format!("{place}{odd}-7f3a{run:02}-91c4{odd}");
     let [password, literal, referenced, admin, proxy, other] =
@@ -253,7 +255,7 @@ fn plant(sandbox: &Sandbox, run: usize, text: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_the_masker_cannot_reach_stops_the_archive() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    // It is the name of an entry, which is not masked.
+    // The secret is in the name of an entry. Names are not masked.
     lab.variable("SOME_TOKEN", "preflight.json");
     lab.run("support lab --out lab.tar.gz")
         .exits_with(8)
@@ -309,7 +311,7 @@ fn a_rehearsal_whose_registry_cannot_start_has_an_archive_with_the_reason() {
     let began = std::time::Instant::now();
     let run = sandbox.run("support demo --out demo.tar.gz").success();
     run.prints("rehearsal.json");
-    // What listens there does not answer.
+    // The address is in use by a server that does not respond.
     run.prints("plan.txt");
     assert!(began.elapsed() < Duration::from_secs(60));
 }

@@ -1,5 +1,5 @@
-//! Tests of `verify`: what the registry lacks is named exactly, and nothing else is; what is
-//! repaired is that, and nothing else; a watch reports only changes.
+//! Tests of `verify`: it reports exactly what the registry lacks, and repairs exactly that.
+//! `--watch` reports only changes.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use bundle::Lock;
+use oci_spec::image::Digest;
 use serde_json::Value;
 use sha2::Digest as _;
 use support::bundles::{self, FILE};
@@ -21,7 +22,7 @@ use support::{Lab, Run, Sandbox, TestRegistry, Text as _};
 use crate::{AIRLOCK, FAKE_MKECTL};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_that_is_served_is_verified_without_bundle_and_store() {
+async fn a_registry_is_verified_without_bundle_and_store() {
     let registry = TestRegistry::embedded().await;
     let sandbox = pushed(&registry, &bundles::small());
     sandbox.remove(&format!("bundles/{FILE}"));
@@ -47,7 +48,7 @@ async fn everything_that_is_served_is_verified_without_bundle_and_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_without_anything_lacks_every_tag() {
+async fn an_empty_registry_lacks_every_tag() {
     let registry = TestRegistry::embedded().await;
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
@@ -69,19 +70,14 @@ async fn a_registry_without_anything_lacks_every_tag() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
-async fn a_moved_tag_and_a_missing_one_are_named_and_nothing_else_is() {
+async fn only_the_moved_and_the_missing_tag_are_reported() {
     let registry = TestRegistry::plain().await;
     let sandbox = pushed(&registry, &bundles::tiny());
     let lock = bundles::lock_of(&sandbox);
     let pause = artifact(&lock, "pause");
     let node = artifact(&lock, "calico/node");
-    let http = support::registries::http();
-    move_tag(&http, &registry, node).await;
-    delete(
-        &http,
-        &manifest_url(&registry, pause, pause.digest.as_ref()),
-    )
-    .await;
+    move_tag(&registry, node).await;
+    delete_manifest(&registry, pause, &pause.digest).await;
 
     insta::assert_snapshot!(sandbox.run("verify lab").whole(), @"
     exit code: 5
@@ -105,34 +101,22 @@ async fn a_moved_tag_and_a_missing_one_are_named_and_nothing_else_is() {
     --- stderr
     "#);
 
-    // The hint holds what it promises.
+    // The command of the hint helps.
     sandbox.run("push lab").success();
     sandbox.run("verify lab").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
-async fn manifests_and_blobs_below_a_right_tag_are_looked_at_too() {
+async fn missing_manifests_and_blobs_of_a_correct_tag_are_reported() {
     let registry = TestRegistry::plain().await;
     let sandbox = pushed(&registry, &bundles::tiny());
     let lock = bundles::lock_of(&sandbox);
     let node = artifact(&lock, "calico/node");
     let dex = artifact(&lock, "charts/dex");
-    let http = support::registries::http();
-    delete(
-        &http,
-        &manifest_url(&registry, node, node.manifests[0].digest.as_ref()),
-    )
-    .await;
+    delete_manifest(&registry, node, &node.manifests[0].digest).await;
     let layer = &dex.manifests[0].blobs[1].digest;
-    delete(
-        &http,
-        &format!(
-            "http://{}/v2/mke/four/{}/blobs/{layer}",
-            registry.address, dex.repository
-        ),
-    )
-    .await;
+    delete_blob(&registry, dex, layer).await;
     insta::assert_snapshot!(sandbox.run("verify lab").whole(), @"
     exit code: 5
     --- stdout
@@ -146,7 +130,7 @@ async fn manifests_and_blobs_below_a_right_tag_are_looked_at_too() {
     hint: the registry lost blobs of existing tags, and a push trusts tags: `cargo xtask verify lab --repair` restores them
     ");
 
-    // The hint holds what it promises.
+    // The command of the hint helps.
     let run = sandbox.run("verify lab --repair").success();
     insta::assert_snapshot!(run.stdout, @"lab: 2 artifacts repaired: 1 manifest set, 1 blob sent (4.12 kB); 127.0.0.1:[PORT]/mke/four serves 3 artifacts of v4.1.5 to nodes");
     sandbox.run("verify lab").success();
@@ -154,7 +138,7 @@ async fn manifests_and_blobs_below_a_right_tag_are_looked_at_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
-async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
+async fn a_repair_sends_only_the_tag_manifest_or_blob_that_is_missing() {
     let registry = TestRegistry::plain().await;
     let wire = Wire::before(&registry.address).await;
     let sandbox = Sandbox::new(AIRLOCK);
@@ -164,10 +148,6 @@ async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
     let lock = bundles::lock_of(&sandbox);
     let (node, pause) = (artifact(&lock, "calico/node"), artifact(&lock, "pause"));
     let (child, layer) = (&node.manifests[0], &pause.manifests[0].blobs[2]);
-    let http = support::registries::http();
-    let manifest = |reference: &str| manifest_url(&registry, node, reference);
-    let blob =
-        |digest: &str| manifest_url(&registry, pause, digest).replace("/manifests/", "/blobs/");
     let children = child.digest.to_string();
     let cases = [
         (
@@ -199,10 +179,10 @@ async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
     ];
     for (kind, digest, changes) in cases {
         match kind {
-            "missing-child" => delete(&http, &manifest(&children)).await,
-            "missing-blob" => delete(&http, &blob(layer.digest.as_ref())).await,
-            "missing-tag" => delete(&http, &manifest(node.digest.as_ref())).await,
-            _ => move_tag(&http, &registry, node).await,
+            "missing-child" => delete_manifest(&registry, node, &child.digest).await,
+            "missing-blob" => delete_blob(&registry, pause, &layer.digest).await,
+            "missing-tag" => delete_manifest(&registry, node, &node.digest).await,
+            _ => move_tag(&registry, node).await,
         }
         let found = findings(&sandbox.run("verify lab --format json").exits_with(5));
         let [finding] = found.as_slice() else {
@@ -213,11 +193,11 @@ async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
 
         wire.take();
         sandbox.run("verify lab --repair").success();
-        let sent = changing(&wire.take());
-        // An upload is a session and what is put into it.
-        let of_sessions =
+        let sent = writes(&wire.take());
+        // An upload is a POST, which opens a session, and a PUT with the blob.
+        let is_upload =
             |request: &String| request.starts_with("PUT") && request.contains("/uploads/");
-        let (uploads, rest): (Vec<String>, Vec<String>) = sent.into_iter().partition(of_sessions);
+        let (uploads, rest): (Vec<String>, Vec<String>) = sent.into_iter().partition(is_upload);
         assert_eq!(rest, changes, "{kind}");
         assert_eq!(
             uploads.len(),
@@ -229,22 +209,17 @@ async fn one_thing_that_is_gone_is_found_alone_and_repaired_alone() {
     wire.take();
     let run = sandbox.run("verify lab --repair").success();
     run.prints("nothing to repair");
-    assert_eq!(changing(&wire.take()), [""; 0]);
+    assert_eq!(writes(&wire.take()), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
-async fn what_the_store_lacks_is_read_from_the_bundle_for_a_repair() {
+async fn a_repair_reads_blobs_that_the_store_lacks_from_the_bundle() {
     let registry = TestRegistry::plain().await;
     let sandbox = pushed(&registry, &bundles::tiny());
     let lock = bundles::lock_of(&sandbox);
     let pause = artifact(&lock, "pause");
-    let http = support::registries::http();
-    delete(
-        &http,
-        &manifest_url(&registry, pause, pause.digest.as_ref()),
-    )
-    .await;
+    delete_manifest(&registry, pause, &pause.digest).await;
     bundles::forget_store(&sandbox);
     sandbox.run("verify lab --repair").success();
     sandbox.run("verify lab").success();
@@ -258,14 +233,13 @@ async fn what_the_store_lacks_is_read_from_the_bundle_for_a_repair() {
     let mut bytes = std::fs::read(&file).unwrap();
     bytes[9] ^= 1;
     std::fs::write(&file, bytes).unwrap();
-    let url = manifest_url(&registry, pause, layer.as_ref()).replace("/manifests/", "/blobs/");
-    delete(&http, &url).await;
+    delete_blob(&registry, pause, layer).await;
     sandbox.run("verify lab --repair").success();
     sandbox.run("verify lab --full").success();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_protected_environment_is_asked_before_a_repair() {
+async fn a_repair_of_a_protected_environment_requires_its_name() {
     let registry = TestRegistry::embedded().await;
     let sandbox = Sandbox::new(AIRLOCK);
     registry.describe(&sandbox, "");
@@ -275,20 +249,23 @@ async fn a_protected_environment_is_asked_before_a_repair() {
     let run = sandbox.run("verify lab --repair").exits_with(8);
     run.reports("pause:3.10 is missing");
     sandbox.run("verify lab").exits_with(5);
-    let confirmed = ["verify", "lab", "--repair", "--confirm", "lab"];
-    sandbox.run(&confirmed).success();
+    sandbox.run("verify lab --repair --confirm lab").success();
     sandbox.run("verify lab --full").success();
 }
 
 #[test]
-fn a_byte_that_turned_over_in_the_registry_is_found_by_reading_all_of_them() {
+fn verify_full_finds_a_changed_byte_in_the_registry() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     sandbox.run("deploy demo").success();
     let run = sandbox.run("verify demo --full --format json").success();
     let read = last(&run)["result"]["read-bytes"].as_u64();
     let lock = Lock::read(&sandbox.path("bundles/v4.1.5-demo-amd64.lock.yaml")).unwrap();
     let unique: u64 = lock.blobs().values().sum();
-    assert_eq!(read, Some(unique), "each byte once, whatever shares it");
+    assert_eq!(
+        read,
+        Some(unique),
+        "each blob is read once, however many artifacts share it"
+    );
 
     let having = |digest: &oci_spec::image::Digest| {
         let has = |one: &&bundle::Artifact| one.blobs().any(|(blob, _)| blob == digest);
@@ -325,27 +302,32 @@ fn a_byte_that_turned_over_in_the_registry_is_found_by_reading_all_of_them() {
         assert_eq!(finding["digest"], layer.digest.as_ref());
     }
     let named: Vec<_> = found.iter().map(|one| one["artifact"].clone()).collect();
-    assert_eq!(named, having(&layer.digest), "each that shares it");
+    assert_eq!(
+        named,
+        having(&layer.digest),
+        "every artifact that shares the layer"
+    );
 
-    // The registry believes that it has the blob, so none can be sent.
+    // The registry reports the blob as present, so it cannot be sent.
     sandbox
         .run("verify demo --full --repair")
         .exits_with(5)
         .reports("storage is damaged")
         .reports("verify demo --full --repair");
-    // case 7.8: the same without --repair, since it could not help.
+    // case 7.8: without `--repair` the hint is the same, because a repair cannot help.
     let run = sandbox.run("verify demo --full").exits_with(5);
     run.reports("docker/registry/v2/blobs/sha256/");
     run.does_not_report("puts back");
-    // Once it is removed there, it comes back; a rehearsal is repaired like anything else.
+    // After the file is removed from the registry's storage, a repair sends the blob. Registries of
+    // rehearsals are repaired too.
     std::fs::remove_file(&file).unwrap();
     sandbox.run("verify demo").exits_with(5);
     sandbox.run("verify demo --repair").success();
     sandbox.run("verify demo --full").success();
 }
 
-/// Pushes a small release to a registry that is open to everyone.
-fn pushed_to(registry: &FaultyRegistry, more: &str) -> Sandbox {
+/// Makes a workspace with a small release and this registry.
+fn sandbox_for(registry: &FaultyRegistry, more: &str) -> Sandbox {
     let sandbox = Sandbox::new(AIRLOCK);
     TestRegistry::describe_at(&registry.address, None, &sandbox, more);
     bundles::make_locked(&sandbox, &bundles::tiny());
@@ -353,9 +335,9 @@ fn pushed_to(registry: &FaultyRegistry, more: &str) -> Sandbox {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_looked_up_but_not_served_is_missing() {
+async fn content_that_head_finds_but_get_does_not_is_missing() {
     let registry = FaultyRegistry::start(Quirks::default(), &[], 1).await;
-    let sandbox = pushed_to(&registry, "");
+    let sandbox = sandbox_for(&registry, "");
     sandbox.run("push lab").success();
     sandbox.run("verify lab").success();
     let missing = Fault::Answer {
@@ -369,7 +351,7 @@ async fn what_is_looked_up_but_not_served_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_storage_that_refuses_what_a_registry_redirects_to_it_is_named() {
+async fn a_storage_that_refuses_redirected_requests_is_named() {
     let storage = Server::start(|_| StatusCode::FORBIDDEN.into_response()).await;
     let to = storage.url("store");
     let is_broken = Arc::new(AtomicBool::new(false));
@@ -379,7 +361,7 @@ async fn a_storage_that_refuses_what_a_registry_redirects_to_it_is_named() {
         redirects.then(|| redirect(&to))
     })
     .await;
-    let sandbox = pushed_to(&registry, "");
+    let sandbox = sandbox_for(&registry, "");
     sandbox.run("push lab").success();
     is_broken.store(true, Ordering::Relaxed);
     let run = sandbox.run("verify lab").exits_with(5);
@@ -391,7 +373,7 @@ async fn a_storage_that_refuses_what_a_registry_redirects_to_it_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_hides_a_private_project_behind_404_is_not_taken_for_an_empty_one() {
+async fn a_private_project_that_answers_404_is_not_reported_as_empty() {
     let registry = FaultyRegistry::recorded(Quirks::default(), |asked| {
         let hides = asked.is("GET", "/v2/") && asked.path != "/v2/" || asked.is("HEAD", "/v2/");
         let login = (hides && asked.sent("authorization").is_none()).then(|| {
@@ -407,7 +389,7 @@ async fn a_registry_that_hides_a_private_project_behind_404_is_not_taken_for_an_
         })
     })
     .await;
-    let mut sandbox = pushed_to(&registry, "  push-credentials: { env: LAB }\n");
+    let mut sandbox = sandbox_for(&registry, "  push-credentials: { env: LAB }\n");
     sandbox.variable("LAB_USERNAME", "courier");
     sandbox.variable("LAB_PASSWORD", "correct-horse");
     for command in ["push lab", "verify lab"] {
@@ -418,11 +400,9 @@ async fn a_registry_that_hides_a_private_project_behind_404_is_not_taken_for_an_
 
 // case 5.5
 #[tokio::test(flavor = "multi_thread")]
-async fn a_blob_without_an_end_is_read_to_its_locked_size() {
+async fn an_endless_blob_is_read_to_its_locked_size() {
     let registry = FaultyRegistry::start(Quirks::default(), &[], 1).await;
-    let sandbox = Sandbox::new(AIRLOCK);
-    TestRegistry::describe_at(&registry.address, None, &sandbox, "");
-    bundles::make_locked(&sandbox, &bundles::tiny());
+    let sandbox = sandbox_for(&registry, "");
     sandbox.run("push lab").success();
     sandbox.run("render lab").success();
     let rule = always(&[Kind::GetBlob], Fault::Endless);
@@ -432,13 +412,11 @@ async fn a_blob_without_an_end_is_read_to_its_locked_size() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_stops_answering_in_the_middle_is_named() {
+async fn a_registry_that_stops_answering_is_named() {
     let silent = Fault::Stall { after: 0 };
     let rule = always(&[Kind::GetManifest], silent);
     let registry = FaultyRegistry::start(Quirks::default(), &[rule], 1).await;
-    let sandbox = Sandbox::new(AIRLOCK);
-    TestRegistry::describe_at(&registry.address, None, &sandbox, "");
-    bundles::make_locked(&sandbox, &bundles::tiny());
+    let sandbox = sandbox_for(&registry, "");
     let mut command = sandbox.command("verify lab");
     let mut verify = command.stderr(Stdio::piped()).spawn().unwrap();
     let expected = format!(
@@ -453,7 +431,7 @@ async fn a_registry_that_stops_answering_in_the_middle_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn images_and_charts_are_looked_for_where_the_rendered_file_says() {
+async fn images_and_charts_are_read_from_the_registries_of_the_rendered_file() {
     let registry = TestRegistry::embedded().await;
     let sandbox = pushed(&registry, &bundles::tiny());
     let (images, charts) = (
@@ -486,7 +464,7 @@ async fn images_and_charts_are_looked_for_where_the_rendered_file_says() {
     assert!(asked > 3 && only_charts);
     let (asked, is_chart) = seen(&images, "/charts/");
     assert!(asked > 3 && !is_chart);
-    // Nothing is sent to a registry that is not the environment's.
+    // A repair sends nothing to a registry that is not that of the environment.
     let run = sandbox.run("verify lab --repair").success();
     run.prints("nothing to repair");
     sandbox.write(file, &text.replace("/mke/four", "/other"));
@@ -499,7 +477,7 @@ async fn images_and_charts_are_looked_for_where_the_rendered_file_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_reports_each_change_once_and_ends_calmly() {
+async fn a_watch_reports_each_change_once_and_ends_on_a_signal() {
     let registry = TestRegistry::embedded().await;
     let sandbox = pushed(&registry, &bundles::tiny());
     let metrics = sandbox.path("metrics/airlock.prom");
@@ -520,16 +498,11 @@ async fn a_watch_reports_each_change_once_and_ends_calmly() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut line = || sandbox.redact(&lines.next().unwrap().unwrap());
     assert_eq!(line(), "[TIME] lab: 3 artifacts of v4.1.5 are served");
-    // Some rounds in which nothing changes.
+    // During these rounds nothing changes.
     std::thread::sleep(Duration::from_millis(2_500));
     let lock = bundles::lock_of(&sandbox);
     let pause = artifact(&lock, "pause");
-    let http = support::registries::http();
-    delete(
-        &http,
-        &manifest_url(&registry, pause, pause.digest.as_ref()),
-    )
-    .await;
+    delete_manifest(&registry, pause, &pause.digest).await;
     assert_eq!(line(), "[TIME] lab: pause:3.10 is missing");
     let text = std::fs::read_to_string(&metrics).unwrap();
     text.has("airlock_verify_success{environment=\"lab\",release=\"v4.1.5\"} 0\n");
@@ -537,12 +510,12 @@ async fn a_watch_reports_each_change_once_and_ends_calmly() {
     assert_eq!(line(), "[TIME] lab: 3 artifacts of v4.1.5 are served");
     let text = std::fs::read_to_string(&metrics).unwrap();
     text.has("airlock_verify_success{environment=\"lab\",release=\"v4.1.5\"} 1\n");
-    // A file that is wrong for a while ends nothing.
+    // A temporarily invalid file does not end the watch.
     let file = "environments/lab/environment.yaml";
-    let right = sandbox.read(file);
+    let valid = sandbox.read(file);
     sandbox.write(file, "release: nonsense\n");
     assert!(line().starts_with("[TIME] lab: unknown: "));
-    sandbox.write(file, &right);
+    sandbox.write(file, &valid);
     assert_eq!(line(), "[TIME] lab: 3 artifacts of v4.1.5 are served");
     let process = i32::try_from(child.id()).unwrap();
     // SAFETY: the process is a child that has not been waited for.
@@ -558,10 +531,10 @@ async fn a_watch_reports_each_change_once_and_ends_calmly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_single_look_writes_metrics_whatever_came_of_it() {
+async fn verify_writes_metrics_whether_it_succeeds_or_fails() {
     let registry = TestRegistry::embedded().await;
     let sandbox = pushed(&registry, &bundles::tiny());
-    let look = ["verify", "lab", "--textfile", "lab.prom"];
+    let look = "verify lab --textfile lab.prom";
     let metric = |name: &str| {
         let text = sandbox.read("lab.prom");
         let line = text
@@ -570,19 +543,20 @@ async fn a_single_look_writes_metrics_whatever_came_of_it() {
             .map(str::to_owned);
         line.and_then(|line| line.rsplit(' ').next().map(str::to_owned))
     };
-    sandbox.run(&look).success();
+    sandbox.run(look).success();
     assert_eq!(metric("airlock_verify_success").as_deref(), Some("1"));
     assert_eq!(metric("airlock_verify_artifacts").as_deref(), Some("3"));
     let file = "environments/lab/environment.yaml";
     let free = format!("127.0.0.1:{}", support::sandbox::free_port());
     sandbox.edit(file, &registry.address, &free);
-    sandbox.run(&look).exits_with(5);
+    sandbox.run(look).exits_with(5);
     assert_eq!(metric("airlock_verify_success").as_deref(), Some("0"));
     assert_eq!(metric("airlock_verify_completed").as_deref(), Some("0"));
     assert_eq!(metric("airlock_verify_artifacts"), None);
-    // A folder that is missing was mistyped.
-    let nowhere = ["verify", "lab", "--textfile", "nowhere/lab.prom"];
-    let run = sandbox.run(&nowhere).exits_with(3);
+    // A missing folder may be a typing error, so it is not created.
+    let run = sandbox
+        .run("verify lab --textfile nowhere/lab.prom")
+        .exits_with(3);
     run.reports("the folder `nowhere` does not exist");
     assert!(!sandbox.path("nowhere").exists());
     let run = sandbox.run("verify --watch lab").exits_with(64);
@@ -590,7 +564,7 @@ async fn a_single_look_writes_metrics_whatever_came_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_registry_is_reported() {
+async fn a_registry_that_does_not_run_is_reported() {
     let registry = TestRegistry::embedded().await;
     let sandbox = pushed(&registry, &bundles::tiny());
     let file = "environments/lab/environment.yaml";
@@ -620,7 +594,7 @@ fn an_environment_without_a_lock_gets_the_command_to_lock_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accepted() {
+async fn images_of_mkectl_that_the_lock_lacks_stop_a_deploy_unless_the_environment_accepts_it() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write(
         "images.txt",
@@ -638,7 +612,7 @@ async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accept
     run.reports("accept: [incomplete-lock]");
     assert!(lab.repositories().await.is_empty(), "nothing is sent");
     assert_eq!(lab.applies().len(), 0);
-    // Of two reasons, plan and deploy name the same one.
+    // If there are two reasons for a refusal, `plan` and `deploy` exit with the same code.
     let text = lab.read("environments/lab/environment.yaml");
     let required = format!("{text}requires: lab-before\n");
     lab.write("environments/lab-before/environment.yaml", &text);
@@ -654,7 +628,7 @@ async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accept
     lab.edit_environment("[telemetry]", "[telemetry, incomplete-lock]");
     let run = lab.run("deploy lab").success();
     run.reports("which the environment accepts");
-    // A deploy that changes nothing asks mkectl nothing.
+    // A deploy that changes nothing does not run mkectl.
     let before = lab.calls().len();
     lab.run("deploy lab").success();
     assert_eq!(lab.calls().len(), before);
@@ -662,7 +636,7 @@ async fn what_mkectl_lists_and_the_lock_lacks_stops_a_deploy_unless_it_is_accept
 
 // Item 26: mkectl may list images that no bundle holds, and the registry may have them.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_lock_lacks_and_the_registry_has_stops_no_deploy() {
+async fn images_that_only_the_registry_has_do_not_stop_a_deploy() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("push lab").success();
     let listed = "registry.mirantis.com/mke/calico/node:extra";
@@ -670,35 +644,17 @@ async fn what_the_lock_lacks_and_the_registry_has_stops_no_deploy() {
     let list = lab.path("images.txt");
     lab.variable("FAKE_MKECTL_IMAGES", list.as_str());
     lab.run("deploy lab").exits_with(3);
-    let url = |tag: &str| {
-        format!(
-            "http://{}/v2/mke/calico/node/manifests/{tag}",
-            lab.registry.address
-        )
-    };
-    let client = support::registries::http();
-    let accept =
-        "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
-    let manifest = client
-        .get(url("v3.30.2"))
-        .header("accept", accept)
-        .send()
-        .await
-        .unwrap();
-    let media_type = manifest.headers()["content-type"].clone();
-    let bytes = manifest.bytes().await.unwrap();
-    let put = client
-        .put(url("extra"))
-        .header("content-type", media_type)
-        .body(bytes);
-    assert_eq!(put.send().await.unwrap().status(), 201);
+    let repository = "mke/calico/node";
+    (lab.registry)
+        .copy_manifest((repository, "v3.30.2"), (repository, "extra"))
+        .await;
     let run = lab.run("deploy lab").success();
     run.reports(&format!("mkectl lists {listed}: the lock does not have it"));
     assert_eq!(lab.applies().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mkectl_that_lists_nothing_is_not_asked() {
+async fn a_mkectl_without_the_command_airgap_is_not_asked_for_images() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.variable("FAKE_MKECTL_VERSION", "v4.1.2");
     let bundle = lab.path(&format!("bundles/{FILE}"));
@@ -713,7 +669,7 @@ async fn a_mkectl_that_lists_nothing_is_not_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_charts_name_and_the_lock_lacks_is_warned_of() {
+async fn images_in_charts_that_the_lock_lacks_cause_warnings() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let values = "\
 image: { repository: registry.mirantis.com/mke/dex-helper, tag: v1 }
@@ -744,9 +700,9 @@ own: { repository: registry.mirantis.com/mke/late, tag: '' }
         "{}",
         run.whole()
     );
-    // It is in the store now, so a plan reports it before anything is done.
+    // The chart is in the store now, so a plan reports the images. The plan is refused, because the
+    // registry records the deploy of the removed receipt.
     lab.remove("environments/lab/receipt.yaml");
-    // The registry records the deploy that the receipt lacks.
     let plan = lab.run("plan lab").exits_with(8);
     assert_eq!(
         plan.stdout.matches("the lock does not have").count(),
@@ -754,14 +710,14 @@ own: { repository: registry.mirantis.com/mke/late, tag: '' }
         "{}",
         plan.whole()
     );
-    // A plan's file is the same without the bundle in a store.
-    let written = || {
+    // A saved plan is the same without the bundle in the store.
+    let saved = || {
         lab.run("plan lab --out plan.yaml").exits_with(8);
         lab.read("plan.yaml")
     };
-    let here = written();
+    let with_store = saved();
     bundles::forget_store(&lab.sandbox);
-    assert_eq!(written(), here);
+    assert_eq!(saved(), with_store);
 }
 
 /// Makes a workspace whose bundle is in the registry.
@@ -780,50 +736,45 @@ fn artifact<'l>(lock: &'l Lock, repository: &str) -> &'l bundle::Artifact {
         .unwrap()
 }
 
-fn manifest_url(registry: &TestRegistry, artifact: &bundle::Artifact, reference: &str) -> String {
-    format!(
-        "http://{}/v2/mke/four/{}/manifests/{reference}",
-        registry.address, artifact.repository
-    )
+fn repository(artifact: &bundle::Artifact) -> String {
+    format!("mke/four/{}", artifact.repository)
 }
 
-async fn delete(http: &reqwest::Client, url: &str) {
-    http.delete(url)
-        .send()
-        .await
-        .unwrap()
-        .error_for_status()
-        .unwrap();
+/// Deletes one of an artifact's manifests.
+async fn delete_manifest(registry: &TestRegistry, artifact: &bundle::Artifact, digest: &Digest) {
+    registry
+        .delete_manifest(&repository(artifact), digest)
+        .await;
 }
 
-/// Lets the tag of an image for two platforms point at the first of its children.
-async fn move_tag(http: &reqwest::Client, registry: &TestRegistry, artifact: &bundle::Artifact) {
-    let child = &artifact.manifests[0];
-    let url = manifest_url(registry, artifact, child.digest.as_ref());
-    let media_type = child.media_type.to_string();
-    let manifest = http.get(&url).header("accept", &media_type);
-    let manifest = manifest.send().await.unwrap().error_for_status().unwrap();
-    let moved = http
-        .put(manifest_url(registry, artifact, &artifact.tag))
-        .header("content-type", &media_type)
-        .body(manifest.bytes().await.unwrap());
-    moved.send().await.unwrap().error_for_status().unwrap();
+/// Deletes one of an artifact's blobs.
+async fn delete_blob(registry: &TestRegistry, artifact: &bundle::Artifact, digest: &Digest) {
+    registry.delete_blob(&repository(artifact), digest).await;
 }
 
-/// Returns the last object that a run wrote.
+/// Makes the tag of an image for two platforms point to the first manifest of its index.
+async fn move_tag(registry: &TestRegistry, artifact: &bundle::Artifact) {
+    let repository = repository(artifact);
+    let child = artifact.manifests[0].digest.as_ref();
+    registry
+        .copy_manifest((&repository, child), (&repository, &artifact.tag))
+        .await;
+}
+
+/// Returns the last line of standard output, as JSON.
 fn last(run: &Run) -> Value {
     let line = run.stdout.lines().last().unwrap();
     serde_json::from_str(line).unwrap()
 }
 
-/// Returns what a run with `--format json` found.
+/// Returns the findings of a run with `--format json`.
 fn findings(run: &Run) -> Vec<Value> {
     let error = &last(run)["error"];
     serde_json::from_value(error["findings"].clone()).unwrap()
 }
 
-/// Returns the requests that change something.
-fn changing(seen: &[String]) -> Vec<String> {
+/// Returns the requests that change the registry.
+fn writes(seen: &[String]) -> Vec<String> {
     let changes = seen
         .iter()
         .filter(|request| !(request.starts_with("HEAD ") || request.starts_with("GET ")));
@@ -856,7 +807,7 @@ fn with_values(bundle: &[u8], values: &str) -> Vec<u8> {
     bundles::pack(&members)
 }
 
-/// Replaces a blob of an OCI layout, and whatever names it by its digest, up to the index.
+/// Replaces a blob of an OCI layout, and its digest and size in every blob up to the index.
 fn replace(blobs: &mut [bundles::Member], place: usize, bytes: Vec<u8>) {
     let old = (
         blobs[place].path.rsplit('/').next().unwrap().to_owned(),
@@ -866,21 +817,21 @@ fn replace(blobs: &mut [bundles::Member], place: usize, bytes: Vec<u8>) {
     let size = bytes.len();
     blobs[place].path = blobs[place].path.replace(&old.0, &new);
     blobs[place].bytes = bytes;
-    let naming = (0..blobs.len()).find(|other| {
+    let parent = (0..blobs.len()).find(|other| {
         *other != place
             && blobs[*other]
                 .bytes
                 .windows(64)
                 .any(|window| window == old.0.as_bytes())
     });
-    let Some(naming) = naming else { return };
-    let text = String::from_utf8(blobs[naming].bytes.clone()).unwrap();
+    let Some(parent) = parent else { return };
+    let text = String::from_utf8(blobs[parent].bytes.clone()).unwrap();
     let text = text
         .replace(&old.0, &new)
         .replace(&format!("\"size\":{}", old.1), &format!("\"size\":{size}"));
-    if blobs[naming].path.ends_with("index.json") {
-        blobs[naming].bytes = text.into_bytes();
+    if blobs[parent].path.ends_with("index.json") {
+        blobs[parent].bytes = text.into_bytes();
     } else {
-        replace(blobs, naming, text.into_bytes());
+        replace(blobs, parent, text.into_bytes());
     }
 }

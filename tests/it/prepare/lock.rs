@@ -813,7 +813,7 @@ async fn a_mkectl_without_a_published_hash_is_trusted_once() {
     assert_eq!(platforms, ["darwin-arm64", "linux-x86_64"]);
     assert!(locked.iter().all(|one| one.trusted_on_first_use));
     // What is for another machine is hashed and not kept.
-    let this = crate::deploy::operation::platform();
+    let this = crate::deploy::mkectl::platform();
     for one in &locked {
         let folder = sandbox.path(&format!("bundles/mkectl/v4.2.1/{}", one.platform));
         assert_eq!(folder.exists(), one.platform == this, "{folder}");

@@ -1,4 +1,4 @@
-//! Every fault by itself, and how a push that meets it has to end.
+//! Every fault alone, and how a push has to end with it.
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ pub(super) struct Case {
     pub(super) rules: Vec<Rule>,
     pub(super) settings: Settings,
     pub(super) end: End,
-    /// How often requests of this kind were made at least: what a case is about was seen.
+    /// A kind of request and the least number of them. A case checks with it that the push took the
+    /// path that the case tests.
     pub(super) seen: Option<(Kind, usize)>,
 }
 
@@ -23,8 +24,8 @@ pub(super) struct Case {
 pub(super) enum End {
     /// With every artifact.
     Complete,
-    /// With errors, and each says this; two texts with ` or ` between them where either may come
-    /// first.
+    /// With errors that each contain this text. Between two texts with ` or ` between them, each
+    /// error contains at least one.
     Named(&'static str),
 }
 
@@ -46,15 +47,15 @@ const VERBS: &[Kind] = &[
     Kind::EndUpload,
 ];
 
-/// Returns all of them.
+/// Returns all cases.
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = vec![case("nothing", Complete)];
     cases.extend(statuses());
     cases.extend(broken_connections());
     cases.extend(answers_that_are_wrong());
     cases.extend(registries_of_a_kind());
-    // Once more before a registry that takes a manifest without its blobs: there nothing but the
-    // push itself keeps a tag from being wrong.
+    // The failing cases are repeated with a registry that accepts a manifest without its blobs.
+    // With such a registry only the push itself prevents a tag of an incomplete artifact.
     let failing = cases.iter().filter(|case| matches!(case.end, Named(_)));
     let unchecked: Vec<Case> = failing
         .map(|case| Case {
@@ -67,7 +68,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// What a registry says when it is busy or in trouble, on each verb, for a while and permanently.
+/// Returns cases of error statuses on each kind of request, temporary and permanent.
 fn statuses() -> Vec<Case> {
     let busy = |retry_after| Fault::TooManyRequests { retry_after };
     let mut cases = Vec::new();
@@ -80,13 +81,13 @@ fn statuses() -> Vec<Case> {
         ] {
             let name = format!("{fault:?} to {kind:?}");
             cases.push(with(&name, first(2, &[kind], fault), Complete));
-            // A registry that orders a pause each time would only make the test wait.
+            // With a `Retry-After` in every response, the test would only wait.
             if fault != busy(Some(1)) {
                 let name = format!("{name} for good");
-                let is_asked_otherwise = fault == answer(500, "UNKNOWN")
+                let falls_back_to_get = fault == answer(500, "UNKNOWN")
                     && matches!(kind, Kind::HeadManifest | Kind::HeadBlob);
-                let end = match is_asked_otherwise {
-                    // case 5.4: GET says the same.
+                let end = match falls_back_to_get {
+                    // case 5.4: the push uses GET instead.
                     true => Complete,
                     false => Named(named),
                 };
@@ -144,8 +145,8 @@ fn broken_connections() -> Vec<Case> {
                 => Named("no answer within"))
         },
         Case {
-            // Unread bytes fit into buffers on the way, so either is true: nothing moves, or there
-            // is no response.
+            // Buffers between the client and the registry may hold all of the bytes. Then the
+            // upload does not stall, but the response is missing.
             settings: brief,
             ..case!("stalls for good": always(UPLOADS, Fault::Stall { after: 100 })
                 => Named("stalled for or no answer within"))

@@ -1,5 +1,4 @@
-//! `images --as helm`: Helm itself installs a chart from the mirror with the values that are
-//! printed.
+//! `images --as helm`: Helm renders a chart from the mirror with the values that Airlock prints.
 
 use support::bundles::{self, Member};
 use support::upstream::Upstream;
@@ -20,7 +19,7 @@ fn metadata(name: &str, more: &str) -> String {
     format!("apiVersion: v2\nname: {name}\nversion: 1.0.0\n{more}")
 }
 
-/// Values in the shapes that charts have, one with `WHOLE` for a digest.
+/// Values in the forms that charts use. `WHOLE` is a placeholder for a digest.
 const VALUES: &str = r#"
 global:
   imageRegistry: quay.io
@@ -66,14 +65,14 @@ image: quay.io/org/fixed:v1
 {{- end }}
 "#;
 
-/// A template in a document that Helm takes for one of Kubernetes.
+/// Returns a template inside a document that Helm accepts as a Kubernetes object.
 fn document(name: &str, template: &str) -> String {
     let head = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: {name} }}\n");
     let template = template.trim_start().replace("\nimage:", "\n---\nimage:");
     head + "---\n" + &template
 }
 
-/// A lab with a chart of many images, in the set `platform`, pushed.
+/// Makes a lab with the pushed set `platform`, which has a chart with many images.
 async fn lab() -> (Lab, Upstream) {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let upstream = Upstream::start().await;
@@ -288,7 +287,7 @@ async fn a_chart_that_is_missing_is_named() {
     let run = lab.run("images lab --as helm --chart app");
     let end = "\n# no image of the chart's values is in a lock\n{}\n";
     assert!(run.success().stdout.ends_with(end));
-    // An artifact with the media type of a chart need not be one.
+    // An artifact with the media type of a chart may be something else.
     upstream.chart("charts/app", "1.0.0");
     lab.run("lock platform --replace").success();
     lab.run("fetch platform").success();

@@ -1,5 +1,5 @@
-//! Tests of `preflight --nodes`, with OpenSSH's own client and servers: nodes are namespaces of
-//! this machine.
+//! Tests of `preflight --nodes` with OpenSSH's client and server. The nodes are namespaces of this
+//! machine.
 
 use std::time::{Duration, Instant};
 
@@ -9,18 +9,20 @@ use support::namespaces::{HUB, HUB_TOO, Special, which};
 use support::{Arguments, Namespaces, Run, Sandbox, TlsProxy};
 use tokio::net::TcpListener;
 
-/// The registry's name, and where it listens.
+/// The registry's address.
 const REGISTRY: &str = "registry.lab.example:5000";
+/// The registry's host name.
 const NAME: &str = "registry.lab.example";
 
 /// The load balancer's name.
 const BALANCER: &str = "mke.lab.example";
 
-/// What every node knows that is not broken.
+/// Returns `/etc/hosts` of a node without faults.
 fn hosts() -> String {
     format!("127.0.0.1 localhost\n{HUB} {NAME}\n{HUB} {BALANCER}\n")
 }
 
+/// Returns a node without faults.
 fn fine() -> Special {
     Special {
         hosts: hosts(),
@@ -28,11 +30,11 @@ fn fine() -> Special {
     }
 }
 
-/// A registry with two addresses: what it is, and a stranger at the other one who has the same
-/// name.
+/// A registry at one address, and at another address a server with the same name and a certificate
+/// of a different CA.
 struct Site {
     _registry: FaultyRegistry,
-    _stranger: TlsProxy,
+    _impostor: TlsProxy,
     proxy: TlsProxy,
 }
 
@@ -46,17 +48,17 @@ impl Site {
             let listener = TcpListener::from_std(listener).unwrap();
             TlsProxy::start_on(listener, &registry.address, &[NAME], |_| {})
         };
-        let (proxy, stranger) = (on(HUB), on(HUB_TOO));
+        let (proxy, impostor) = (on(HUB), on(HUB_TOO));
         Self {
             _registry: registry,
-            _stranger: stranger,
+            _impostor: impostor,
             proxy,
         }
     }
 }
 
-/// Returns a workspace whose environment has these hosts, and an `ssh` on its PATH that knows what
-/// `known` says.
+/// Returns a workspace whose environment has these hosts, with an `ssh` on its PATH whose
+/// `known_hosts` is `known`.
 fn sandbox(namespaces: &Namespaces, ca_pem: &str, hosts: &str, known: &str) -> Sandbox {
     let sandbox = super::sandbox();
     std::fs::write(namespaces.file("known_hosts"), known).unwrap();
@@ -65,7 +67,7 @@ fn sandbox(namespaces: &Namespaces, ca_pem: &str, hosts: &str, known: &str) -> S
         namespaces.file("known_hosts")
     );
     std::fs::write(namespaces.file("ssh_config"), settings).unwrap();
-    // The system's own client, with the settings of an operator who is not the one of this machine.
+    // The system's client, without the settings of the user that runs the tests.
     let ssh = format!(
         "#!/bin/sh\nexec {} -F {} \"$@\"\n",
         which("ssh").unwrap().display(),
@@ -84,11 +86,12 @@ fn sandbox(namespaces: &Namespaces, ca_pem: &str, hosts: &str, known: &str) -> S
     sandbox
 }
 
+/// Returns an entry of `hosts:`, with `more` keys of `ssh:`.
 fn host(address: &str, more: &str) -> String {
     format!("  - {{ role: controller+worker, ssh: {{ address: {address}, user: root{more} }} }}\n")
 }
 
-/// Runs a command where the operator of the namespaces is.
+/// Runs a command in the operator's namespace.
 #[must_use]
 fn run(namespaces: &Namespaces, sandbox: &Sandbox, arguments: impl Arguments) -> Run {
     let mut command = sandbox.command(arguments);
@@ -97,7 +100,7 @@ fn run(namespaces: &Namespaces, sandbox: &Sandbox, arguments: impl Arguments) ->
     sandbox.ended(&output)
 }
 
-/// Returns the checks of a node that are not fine, as `name verdict fault`.
+/// Returns the checks of a node with a finding, as `name verdict fault`.
 fn of_node(result: &Value, address: &str) -> Vec<String> {
     let mut nodes = result["nodes"].as_array().unwrap().iter();
     let node = nodes.find(|node| node["address"] == address).unwrap();
@@ -117,14 +120,15 @@ fn of_node(result: &Value, address: &str) -> Vec<String> {
     ignore = "not root, or there is no sshd, ssh, ip or unshare"
 )]
 async fn of_twenty_nodes_the_three_broken_ones_are_named_with_their_reasons_in_ten_seconds() {
-    const NAMELESS: usize = 4;
-    const MISLED: usize = 9;
-    const GONE: usize = 14;
+    const WITHOUT_NAME: usize = 4;
+    const WITH_OTHER_ADDRESS: usize = 9;
+    const UNREACHABLE: usize = 14;
     let mut nodes = vec![fine(); 20];
-    nodes[NAMELESS].hosts = format!("127.0.0.1 localhost\n{HUB} {BALANCER}\n");
-    nodes[MISLED].hosts = format!("127.0.0.1 localhost\n{HUB_TOO} {NAME}\n{HUB} {BALANCER}\n");
-    // Its network takes packets and answers none.
-    nodes[GONE].before = format!("ip route add blackhole {HUB}/32");
+    nodes[WITHOUT_NAME].hosts = format!("127.0.0.1 localhost\n{HUB} {BALANCER}\n");
+    nodes[WITH_OTHER_ADDRESS].hosts =
+        format!("127.0.0.1 localhost\n{HUB_TOO} {NAME}\n{HUB} {BALANCER}\n");
+    // The node's network drops every packet to the registry.
+    nodes[UNREACHABLE].before = format!("ip route add blackhole {HUB}/32");
     let namespaces = Namespaces::start(&hosts(), &nodes);
     let site = Site::start(&namespaces).await;
     let key = format!(", keyPath: {}", namespaces.file("user"));
@@ -139,9 +143,7 @@ async fn of_twenty_nodes_the_three_broken_ones_are_named_with_their_reasons_in_t
         .collect();
     let sandbox = sandbox(&namespaces, &site.proxy.ca_pem, &hosts, &known);
     let begun = Instant::now();
-    let run_of =
-        |arguments: &[&str]| tokio::task::block_in_place(|| run(&namespaces, &sandbox, arguments));
-    let seen = run_of(&["preflight", "lab", "--nodes"]);
+    let seen = tokio::task::block_in_place(|| run(&namespaces, &sandbox, "preflight lab --nodes"));
     let took = begun.elapsed();
     assert_eq!(seen.code, Some(1), "{}", seen.whole());
     assert!(took < Duration::from_secs(10), "{took:?}");
@@ -157,7 +159,7 @@ async fn of_twenty_nodes_the_three_broken_ones_are_named_with_their_reasons_in_t
     without_namespaces,
     ignore = "not root, or there is no sshd, ssh, ip or unshare"
 )]
-async fn each_way_to_a_node_and_each_node_has_its_own_fault() {
+async fn faults_of_connections_and_of_nodes_are_reported_for_each_node() {
     let nodes = [
         fine(),
         Special {
@@ -195,7 +197,7 @@ async fn each_way_to_a_node_and_each_node_has_its_own_fault() {
             ..fine()
         },
         Special {
-            // Let in, and shown out.
+            // The login succeeds, but the node does not run the script.
             sshd: "ForceCommand true".to_owned(),
             ..fine()
         },
@@ -224,8 +226,9 @@ async fn each_way_to_a_node_and_each_node_has_its_own_fault() {
         host(&at(10), &key),
         host(&at(11), &key),
         host(&at(12), &key),
-        // The bastion does not let this key in; nothing listens at that port behind it.
+        // The bastion refuses this key.
         host("10.213.99.2", &bastion(&key, 22, &other)),
+        // Behind the bastion, no server listens at this port.
         host("10.213.12.1", &bastion(&key, 2222, &key)),
     ]
     .concat();
@@ -243,7 +246,7 @@ async fn each_way_to_a_node_and_each_node_has_its_own_fault() {
     let result = super::result(&seen.stdout);
     for (address, expected) in [
         (at(0), vec![]),
-        // Its network has no other way out.
+        // The node reaches no address except its bastion.
         (behind, vec!["https problem registry-not-reached"]),
         (at(2), vec!["ssh problem host-key-unknown"]),
         (at(3), vec!["ssh problem host-key-changed"]),
@@ -278,7 +281,7 @@ async fn each_way_to_a_node_and_each_node_has_its_own_fault() {
             seen.stdout
         );
     }
-    // Each has its fix, and what it is for.
+    // Each fault has its fix.
     let fix_of = |fault: &str| {
         let checks = result["checks"].as_array().unwrap().iter();
         let found = checks.filter(|check| check["fault"] == fault);
@@ -306,20 +309,21 @@ async fn each_way_to_a_node_and_each_node_has_its_own_fault() {
     );
 }
 
-/// k0sctl#517, k0sctl#435, k0s#1099 and item 21: what mkectl would find only when it is at work.
+/// k0sctl#517, k0sctl#435, k0s#1099 and item 21: without preflight, mkectl finds these faults
+/// during an installation.
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(
     without_namespaces,
     ignore = "not root, or there is no sshd, ssh, ip or unshare"
 )]
-async fn what_k0s_needs_of_each_machine_is_found_before() {
+async fn machines_that_do_not_meet_the_requirements_of_k0s_are_reported() {
     let with = |before: &str| Special {
         before: before.to_owned(),
         ..fine()
     };
     let nodes = [
         fine(),
-        // The id of the first one.
+        // The machine id of the first node.
         with("printf '%032x\\n' 0 >/etc/machine-id"),
         with("[ ! -d /var/lib/dbus ] || mount -t tmpfs tmpfs /var/lib/dbus\n: >/etc/machine-id"),
         with("echo node-4 >/proc/sys/kernel/hostname"),
@@ -355,8 +359,7 @@ async fn what_k0s_needs_of_each_machine_is_found_before() {
         .collect();
     let sandbox = sandbox(&namespaces, &site.proxy.ca_pem, &hosts, &known);
     let seen = tokio::task::block_in_place(|| {
-        let arguments = ["preflight", "lab", "--nodes", "--format", "json"];
-        run(&namespaces, &sandbox, &arguments)
+        run(&namespaces, &sandbox, "preflight lab --nodes --format json")
     });
     assert_eq!(seen.code, Some(1), "{}", seen.whole());
     seen.does_not_mention("hunter2");
@@ -422,7 +425,7 @@ async fn ctrl_c_ends_every_connection() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    // The command itself, an `ssh` for each node, and on each a session and what it runs.
+    // One process of the command, and for each of two nodes an `ssh`, a session and its command.
     until(&|now| now >= before + 7).await;
     let process = i32::try_from(child.id()).unwrap();
     // SAFETY: the process is our own child, and was not waited for yet.
@@ -430,17 +433,17 @@ async fn ctrl_c_ends_every_connection() {
     let begun = Instant::now();
     let output = tokio::task::spawn_blocking(|| child.wait_with_output());
     let output = output.await.unwrap().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(begun.elapsed() < Duration::from_secs(5), "{said}");
-    // What hung on the nodes is theirs; the connections are gone.
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{stderr}");
+    // The connections are closed. The commands on the nodes may still be running.
     until(&|now| now <= before + 4).await;
 }
 
-/// The script that nodes run, run here: by each program that can ask a registry, where token
-/// servers refuse and where they do not.
+/// Runs the script of the nodes here, with curl and with wget, and with token servers that refuse
+/// or accept anonymous clients.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_asks_for_a_token_as_one_without_credentials() {
+async fn a_node_requests_a_token_without_credentials() {
     let look = std::fs::read_to_string(
         support::sandbox::repository().join("crates/release/src/preflight/nodes/look.sh"),
     )
@@ -470,16 +473,16 @@ async fn a_node_asks_for_a_token_as_one_without_credentials() {
             let lines = tokio::task::block_in_place(|| shell(bin.path(), &script));
             assert!(lines.contains("https\tverified\t401"), "{lacks:?}: {lines}");
             assert!(lines.contains(expected), "{lacks:?}: {lines}");
-            // Nothing of it needs more than was there.
+            // The script ran to its end with these programs.
             assert!(lines.contains("airlock\tend"), "{lacks:?}: {lines}");
         }
     }
 }
 
-/// Has a shell read a script from its standard input, as `ssh` has it.
+/// Runs a shell that reads a script from its standard input, as over `ssh`.
 #[expect(
     clippy::disallowed_methods,
-    reason = "a test plays the shell of a node"
+    reason = "the test runs the shell of a node"
 )]
 fn shell(path: &std::path::Path, script: &str) -> String {
     use std::io::Write as _;
@@ -499,11 +502,11 @@ fn shell(path: &std::path::Path, script: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mkectls_own_checks_are_offered_where_its_help_has_them() {
+async fn checks_of_mkectl_are_offered_if_its_help_lists_them() {
     for (release, offered) in [("v4.1.5", false), ("v4.2.0", true)] {
         let mut lab = support::Lab::new(crate::AIRLOCK, crate::FAKE_MKECTL).await;
         let sandbox = lab.variable("FAKE_MKECTL_VERSION", release);
-        // An `ssh` that reaches no machine.
+        // This `ssh` reaches no machine.
         sandbox.install_script("ssh", "#!/bin/sh\nexit 255\n");
         let run = sandbox.run("preflight lab --nodes");
         let offer = "$ cargo xtask cluster check lab\n";
@@ -512,7 +515,7 @@ async fn mkectls_own_checks_are_offered_where_its_help_has_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_ssh_the_rest_is_looked_at_and_that_is_said() {
+async fn without_ssh_the_other_checks_run_and_the_missing_ssh_is_reported() {
     let registry = FaultyRegistry::start(super::limited(), &[], 1).await;
     let sandbox = super::sandbox();
     super::describe(&sandbox, "lab", &registry.address, None);

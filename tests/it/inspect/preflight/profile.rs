@@ -1,11 +1,11 @@
-//! Tests of what a push makes of what `preflight` measured, by the requests that reach the
-//! registry.
+//! Pushes with the profile of a registry that `preflight` has measured. The tests count the
+//! requests that reach the registry.
 
 use support::faulty::{Fault, FaultyRegistry, Kind, Mounts, Quirks, always, quirks};
 
 use super::{describe, sandbox};
 
-/// One request carries no more than this, in bytes.
+/// The largest request that the registry accepts, in bytes.
 const LIMIT: u64 = 1 << 20;
 
 fn narrow() -> Quirks {
@@ -33,7 +33,7 @@ fn keep(sandbox: &support::Sandbox, address: &str, profile: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_next_push_meets_no_413_and_asks_for_no_mount_that_is_refused() {
+async fn a_push_with_a_profile_sends_no_request_that_the_registry_refuses() {
     let sandbox = sandbox();
     let without = FaultyRegistry::start(narrow(), &[], 1).await;
     describe(&sandbox, "without", &without.address, None);
@@ -59,7 +59,7 @@ async fn the_next_push_meets_no_413_and_asks_for_no_mount_that_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_profile_that_is_wrong_makes_no_push_fail_and_is_forgotten() {
+async fn a_push_with_an_outdated_profile_succeeds_and_deletes_it() {
     let sandbox = sandbox();
     let no_parts = always(
         &[Kind::SendPart],
@@ -69,9 +69,9 @@ async fn a_profile_that_is_wrong_makes_no_push_fail_and_is_forgotten() {
         },
     );
     for (name, quirks, rules) in [
-        // Parts are refused now, and whole blobs are taken.
+        // The registry refuses parts, and accepts whole blobs.
         ("no-parts", Quirks::default(), vec![no_parts]),
-        // Less is accepted in one request than was measured.
+        // The limit is lower than the measured one.
         ("narrower", quirks!(body_limit: Some(300_000)), vec![]),
     ] {
         let registry = FaultyRegistry::start(quirks, &rules, 1).await;
@@ -85,7 +85,7 @@ async fn a_profile_that_is_wrong_makes_no_push_fail_and_is_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_profile_that_is_right_or_costs_nothing_stays() {
+async fn a_profile_that_causes_no_refusal_is_kept() {
     let sandbox = sandbox();
     for (name, profile) in [
         ("no-mounts", "{\"mounts\": false}"),

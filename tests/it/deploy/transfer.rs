@@ -1,5 +1,5 @@
-//! Tests of the stream: what is downloaded is read and pushed at the same time, to one registry or
-//! to several, and stops when asked.
+//! Tests of a transfer: a bundle is downloaded, verified and pushed as one stream, to one registry
+//! or to several. A signal or `--until` stops it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A workspace with environments for these registries, and the lock of a bundle that is to be
-/// downloaded.
+/// Makes a workspace with an environment for each of these registries, and with the lock of a
+/// bundle that has to be downloaded.
 async fn workspace(server: &Server, bundle: &[u8], registries: &[(&str, &str)]) -> Sandbox {
     let sandbox = Sandbox::new(AIRLOCK);
     bundles::lock_at(&sandbox, bundle, &server.url(FILE));
@@ -58,7 +58,8 @@ fn manifests_put(requests: &[String]) -> usize {
     puts.filter(|one| one.contains("/manifests/")).count()
 }
 
-/// Returns how many manifests are put for a lock, roots by their tags.
+/// Returns the number of PUT requests for the manifests of a lock: one for each tag, and one for
+/// each child in a repository.
 fn unique_manifests(lock: &bundle::Lock) -> usize {
     let manifests = lock.artifacts.iter().flat_map(|one| {
         let repository = &one.repository;
@@ -69,7 +70,7 @@ fn unique_manifests(lock: &bundle::Lock) -> usize {
     manifests.collect::<BTreeSet<_>>().len() + lock.artifacts.len()
 }
 
-/// Returns how many different blobs the lock of a workspace names, manifests left out.
+/// Returns the number of different blobs in the lock of a workspace, without manifests.
 fn unique_blobs(sandbox: &Sandbox) -> usize {
     let lock = bundles::lock_of(sandbox);
     let manifests = lock.artifacts.iter().flat_map(|one| &one.manifests);
@@ -93,10 +94,10 @@ async fn blobs_are_pushed_while_the_bundle_is_downloaded_and_tags_wait_for_its_e
     let mut child = sandbox.command("push lab").spawn().unwrap();
     let began = Instant::now();
     let mut requests = Vec::new();
-    // The last byte is held back, and all archives but the last one can be read.
+    // The server holds back the last byte, so every archive but the last one can be read.
     while blobs_sent(&requests) < 10 {
         assert!(began.elapsed() < PATIENCE, "only {requests:#?}");
-        assert!(child.try_wait().unwrap().is_none(), "it has ended");
+        assert!(child.try_wait().unwrap().is_none(), "the push has ended");
         tokio::time::sleep(Duration::from_millis(20)).await;
         requests.extend(wire.take());
     }
@@ -106,7 +107,7 @@ async fn blobs_are_pushed_while_the_bundle_is_downloaded_and_tags_wait_for_its_e
 
     released.store(true, Ordering::SeqCst);
     while child.try_wait().unwrap().is_none() {
-        assert!(began.elapsed() < 2 * PATIENCE, "it does not end");
+        assert!(began.elapsed() < 2 * PATIENCE, "the push does not end");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(child.wait().unwrap().success());
@@ -120,7 +121,8 @@ async fn a_download_that_starts_over_is_read_again_when_it_is_whole() {
     let bundle = bundles::bytes(&bundles::small());
     let asked = AtomicUsize::new(0);
     let whole = Bytes::from(bundle.clone());
-    // It knows no ranges, so what was cut begins anew, after half of it has been read and pushed.
+    // The server does not support ranges, so the second request starts at the first byte. By then
+    // half of the bundle has been read and pushed.
     let server = Server::start(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
         0 => server::cut_after(&whole, whole.len() / 2),
         _ => whole.clone().into_response(),
@@ -189,7 +191,7 @@ async fn a_registry_that_fails_stops_no_other_one() {
         ("good", good.address.as_str()),
     ];
     let sandbox = workspace(&server, &bundle, &environments).await;
-    // It answers questions, and takes nothing.
+    // This registry serves reads and refuses writes.
     let refusing = Server::start(server::closed_registry).await;
     write_environment(&sandbox, "bad", &refusing.address);
     let run = sandbox.run("push bad good").exits_with(9);
@@ -219,10 +221,9 @@ async fn a_push_stops_at_its_time_and_the_next_one_continues() {
     let registry = TestRegistry::embedded().await;
     let wire = Wire::before(&registry.address).await;
     let sandbox = workspace(&server, &bundle, &[("lab", &wire.address)]).await;
-    // At this rate all of it takes minutes.
-    let slowly = ["push", "lab", "--max-rate", "20kB", "--jobs", "2"];
+    // At this rate a complete push takes minutes.
     let began = Instant::now();
-    let run = sandbox.run(&[&slowly[..], &["--until", "2s"]].concat());
+    let run = sandbox.run("push lab --max-rate 20kB --jobs 2 --until 2s");
     assert!(began.elapsed() < PATIENCE);
     let run = run.exits_with(9);
     run.mentions("of 14 artifacts still to be pushed");
@@ -231,7 +232,7 @@ async fn a_push_stops_at_its_time_and_the_next_one_continues() {
     sandbox.run("push lab").success();
     let after = wire.take();
     assert!(blobs_sent(&before) > 0, "{before:#?}");
-    // What was there is not sent again.
+    // No blob is sent twice.
     assert_eq!(
         blobs_sent(&before) + blobs_sent(&after),
         unique_blobs(&sandbox)
@@ -252,7 +253,7 @@ async fn a_deploy_that_is_interrupted_while_it_downloads_leaves_a_receipt() {
     lab.write(bundles::LOCK, &lock.to_yaml());
     let mut running = Running::start(&lab, "deploy lab");
     running.wait_for(&server.url(FILE));
-    // Some of it is here.
+    // A part of the bundle arrives.
     tokio::time::sleep(Duration::from_millis(500)).await;
     running.interrupt();
     let run = running.end().exits_with(130);
@@ -270,8 +271,7 @@ async fn a_deploy_that_is_interrupted_at_the_end_of_its_push_touches_no_cluster(
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
     let lock = bundles::lock_of(&lab.sandbox);
-    let tags = lock.artifacts.iter();
-    for artifact in tags {
+    for artifact in &lock.artifacts {
         let repository = format!("/v2/mke/{}", artifact.repository);
         wire.slow_down(format!("PUT {repository}/manifests/{}", artifact.tag));
     }
@@ -283,7 +283,7 @@ async fn a_deploy_that_is_interrupted_at_the_end_of_its_push_touches_no_cluster(
         tokio::time::sleep(Duration::from_millis(10)).await;
         requests.extend(wire.take());
     }
-    // The last tags are under way, and nothing is left that could be stopped.
+    // The requests for the last tags are in flight, so the push cannot be stopped any more.
     running.interrupt();
     let run = running.end().exits_with(130);
     assert_eq!(lab.applies().len(), 0, "{}", run.whole());

@@ -1,5 +1,5 @@
-//! A push that is asked to stop: it ends by itself in seconds, and the next one resumes there, with
-//! distribution 2 as well, which forgets a session of which a request was cut.
+//! A push that gets a signal: it ends within seconds, and the next push resumes there. This holds
+//! for `registry:2` too, which discards an upload session when one of its requests is cut off.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
@@ -13,29 +13,29 @@ use support::{Sandbox, TestRegistry};
 use super::{AGAIN, start};
 use crate::AIRLOCK;
 
-/// The exit code of a push that was asked to stop.
+/// The exit code of a push that a signal stopped.
 const INTERRUPTED: i32 = 130;
 
-/// How long a stop may take. It is much more than it takes, and much less than the rest of the
-/// push.
-const SOON: Duration = Duration::from_secs(20);
+/// The longest time that a push may take to stop. It is much longer than a stop takes, and much
+/// shorter than the rest of the push.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
 
-/// The size of the one large blob, in bytes: at the rate below it takes eight seconds.
+/// The size of the large blob, in bytes. With the rate in the test, it takes eight seconds.
 const SIZE: usize = 160_000_000;
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
 async fn a_push_that_sigint_stops_resumes_where_it_was_in_registry_2() {
-    stops_calmly(libc::SIGINT).await;
+    stops_gracefully(libc::SIGINT).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
 async fn a_push_that_sigterm_stops_resumes_where_it_was_in_registry_2() {
-    stops_calmly(libc::SIGTERM).await;
+    stops_gracefully(libc::SIGTERM).await;
 }
 
-async fn stops_calmly(signal: i32) {
+async fn stops_gracefully(signal: i32) {
     let registry = TestRegistry::plain().await;
     let tap = Tap::before(&registry.address).await;
     let sandbox = Sandbox::new(AIRLOCK);
@@ -51,18 +51,21 @@ async fn stops_calmly(signal: i32) {
 
     let mut push = start(&sandbox, "push lab --max-rate 20MB");
     while tap.sent() < total / 3 {
-        assert!(push.try_wait().unwrap().is_none(), "it ended too soon");
+        assert!(
+            push.try_wait().unwrap().is_none(),
+            "the push ended before the signal"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let process = i32::try_from(push.id()).unwrap();
     // SAFETY: a signal to a process that was started here and not waited for.
     assert_eq!(unsafe { libc::kill(process, signal) }, 0);
-    let code = ends_soon(&mut push).await;
+    let code = wait_for_end(&mut push).await;
     assert_eq!(code, Some(INTERRUPTED));
     let stopped_at = tap.sent();
     assert!(
         stopped_at < total - AGAIN,
-        "it sent all of it: {stopped_at}"
+        "the push sent all {stopped_at} bytes"
     );
 
     sandbox.run("push lab").success();
@@ -75,7 +78,7 @@ async fn stops_calmly(signal: i32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_takes_a_blob_and_never_answers_is_named_and_keeps_no_push_from_ending() {
+async fn a_registry_that_never_answers_an_upload_is_named_and_does_not_prevent_a_stop() {
     let silent = Rule::new(
         &[Kind::EndUpload],
         Fault::Stall { after: u64::MAX },
@@ -97,19 +100,19 @@ async fn a_registry_that_takes_a_blob_and_never_answers_is_named_and_keeps_no_pu
     let process = i32::try_from(push.id()).unwrap();
     // SAFETY: a signal to a process that was started here and not waited for.
     assert_eq!(unsafe { libc::kill(process, libc::SIGTERM) }, 0);
-    assert_eq!(ends_soon(&mut push).await, Some(INTERRUPTED));
+    assert_eq!(wait_for_end(&mut push).await, Some(INTERRUPTED));
     assert_eq!(registry.tags(), []);
 }
 
-async fn ends_soon(process: &mut Child) -> Option<i32> {
+async fn wait_for_end(process: &mut Child) -> Option<i32> {
     let asked = Instant::now();
     loop {
         if let Some(status) = process.try_wait().unwrap() {
             return status.code();
         }
-        if asked.elapsed() > SOON {
+        if asked.elapsed() > STOP_LIMIT {
             process.kill().unwrap();
-            panic!("it has not stopped in {} s", SOON.as_secs());
+            panic!("the push has not stopped within {} s", STOP_LIMIT.as_secs());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

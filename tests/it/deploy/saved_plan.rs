@@ -1,8 +1,9 @@
-//! `plan --out` and `deploy --plan`: a plan that was signed is obeyed to the letter, or what has
-//! moved since is named.
+//! `plan --out` and `deploy --plan`: a saved plan is executed exactly, or the changes since are
+//! listed.
 
 use std::process::Stdio;
 
+use bundle::Artifact;
 use support::wire::Wire;
 use support::{Lab, Text as _, bundles};
 
@@ -12,19 +13,21 @@ const PLAN: &str = "lab.plan.yaml";
 const LOCK: &str = "bundles/v4.1.5-amd64.lock.yaml";
 const RECEIPT: &str = "environments/lab/receipt.yaml";
 
+/// Saves a plan, and returns its text.
 fn plan(lab: &Lab) -> String {
     lab.run(&["plan", "lab", "--out", PLAN]).success();
     lab.read(PLAN)
 }
 
-fn obey(lab: &Lab) -> support::Run {
+/// Deploys by the saved plan.
+fn deploy(lab: &Lab) -> support::Run {
     lab.run(&["deploy", "lab", "--plan", PLAN])
 }
 
-/// Returns what has moved by a refusal, a line each.
+/// Runs a deploy that is refused because of changes, and returns the error with its lines.
 #[track_caller]
-fn moved(lab: &Lab) -> String {
-    let run = obey(lab).exits_with(2);
+fn changes(lab: &Lab) -> String {
+    let run = deploy(lab).exits_with(2);
     assert_eq!(run.stdout, "");
     let lines = run
         .stderr
@@ -65,24 +68,18 @@ async fn a_plan_is_a_readable_file_that_is_the_same_each_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unchanged_plan_is_executed_to_the_letter() {
+async fn an_unchanged_plan_is_executed_exactly() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
-    // One artifact is there, one has different content, the others are missing.
+    // One artifact is present, one tag has different content, and the other artifacts are missing.
     lab.run("push lab").success();
     let lock = bundles::lock_of(&lab.sandbox);
     let (kept, other) = (&lock.artifacts[2], &lock.artifacts[1]);
-    let registry = lab.registry.address.clone();
     for artifact in lock.artifacts.iter().filter(|artifact| *artifact != kept) {
-        delete(&registry, &artifact.repository, artifact.digest.as_ref()).await;
+        delete(&lab, artifact).await;
     }
-    put_as(
-        &registry,
-        (&kept.repository, &kept.tag),
-        (&other.repository, &other.tag),
-    )
-    .await;
+    put_as(&lab, kept, other).await;
     let text = plan(&lab);
     assert_eq!(
         text.matches("found: nothing").count(),
@@ -90,7 +87,7 @@ async fn an_unchanged_plan_is_executed_to_the_letter() {
         "{text}"
     );
     let _ = wire.take();
-    let run = obey(&lab).success();
+    let run = deploy(&lab).success();
     let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&text));
     let receipt = lab.read(RECEIPT);
     receipt.has(&format!("  plan: {digest}\n"));
@@ -110,21 +107,21 @@ async fn an_unchanged_plan_is_executed_to_the_letter() {
     assert_eq!(lab.applies().len(), 1);
     run.prints(" 13 pushed");
 
-    // It was obeyed: the receipt is another one, and mkectl has nothing to do.
-    let again = moved(&lab);
+    // A plan is executed once: the receipt records it, and mkectl has nothing to do.
+    let again = changes(&lab);
     assert_eq!(
         again,
         "error: `lab.plan.yaml` was already applied, at [TIME]"
     );
-    // The requests are those of a deploy without a file.
+    // The requests are those of a deploy without a saved plan.
     let _ = plan(&lab);
     let _ = wire.take();
-    obey(&lab).success();
+    deploy(&lab).success();
     assert_eq!(wire.take().len(), lock.artifacts.len() + 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_moved_is_named_and_nothing_is_touched() {
+async fn every_change_since_the_plan_is_listed_and_nothing_is_deployed() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("deploy lab").success();
     lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
@@ -136,14 +133,14 @@ async fn whatever_moved_is_named_and_nothing_is_touched() {
 
     let lock = lab.read(LOCK);
     lab.write(LOCK, &format!("{lock}# another\n"));
-    insta::assert_snapshot!(moved(&lab), @r"
+    insta::assert_snapshot!(changes(&lab), @r"
     error: `lab.plan.yaml` is outdated: a deploy would now do something different
       lock: was [SHA-256] and is [SHA-256]
     ");
     lab.write(LOCK, &lock);
 
     lab.edit_environment("mke2.lab.example.com", "mke3.lab.example.com");
-    insta::assert_snapshot!(moved(&lab), @r"
+    insta::assert_snapshot!(changes(&lab), @r"
     error: `lab.plan.yaml` is outdated: a deploy would now do something different
       config: was [SHA-256] and is [SHA-256]
     ");
@@ -154,7 +151,7 @@ async fn whatever_moved_is_named_and_nothing_is_touched() {
         "environments/lab/mke4.yaml",
         &format!("{config}# by hand\n"),
     );
-    insta::assert_snapshot!(moved(&lab), @r"
+    insta::assert_snapshot!(changes(&lab), @r"
     error: `lab.plan.yaml` is outdated: a deploy would now do something different
       config: environments/lab/mke4.yaml was changed by something else
     ");
@@ -162,36 +159,30 @@ async fn whatever_moved_is_named_and_nothing_is_touched() {
 
     let receipt = lab.read(RECEIPT);
     lab.write(RECEIPT, &format!("{receipt}# signed\n"));
-    insta::assert_snapshot!(moved(&lab), @r"
+    insta::assert_snapshot!(changes(&lab), @r"
     error: `lab.plan.yaml` is outdated: a deploy would now do something different
       receipt: was [SHA-256] and is [SHA-256]
     ");
     lab.write(RECEIPT, &receipt);
 
-    // Another build of the same version.
+    // A different build of the same version.
     let mut program = std::fs::read(FAKE_MKECTL).unwrap();
     program.extend_from_slice(b"another build");
     lab.install_script("mkectl", program);
-    insta::assert_snapshot!(moved(&lab), @r"
+    insta::assert_snapshot!(changes(&lab), @r"
     error: `lab.plan.yaml` is outdated: a deploy would now do something different
       mkectl: was v4.1.5 [SHA-256] and is v4.1.5 [SHA-256]
     ");
     lab.variable("FAKE_MKECTL_VERSION", "v4.1.4");
-    obey(&lab).exits_with(6);
+    deploy(&lab).exits_with(6);
     lab.variable("FAKE_MKECTL_VERSION", "v4.1.5");
     lab.install(FAKE_MKECTL, "mkectl");
 
     let artifacts = bundles::lock_of(&lab.sandbox).artifacts;
     let (one, other) = (&artifacts[0], &artifacts[1]);
-    let registry = lab.registry.address.clone();
-    delete(&registry, &one.repository, one.digest.as_ref()).await;
-    put_as(
-        &registry,
-        (&artifacts[2].repository, &artifacts[2].tag),
-        (&other.repository, &other.tag),
-    )
-    .await;
-    insta::assert_snapshot!(moved(&lab), @r"
+    delete(&lab, one).await;
+    put_as(&lab, &artifacts[2], other).await;
+    insta::assert_snapshot!(changes(&lab), @r"
     error: `lab.plan.yaml` is outdated: a deploy would now do something different
       registry: calico/apiserver:v3.30.2 was sha256:[SHA-256] and is nothing
       registry: calico/node:v3.30.2 was sha256:[SHA-256] and is sha256:[SHA-256]
@@ -204,45 +195,45 @@ async fn whatever_moved_is_named_and_nothing_is_touched() {
     assert_eq!(value["error"]["exit-code"], 2);
 
     assert_eq!(lab.applies().len(), applies, "mkectl ran");
-    let mut changes = lab.changes_since(&before);
-    // Written back by this test, or learned of the other mkectl.
+    let mut changed = lab.changes_since(&before);
+    // Files that this test restored, and the cache of what the other mkectl supports.
     let written = [
         LOCK,
         RECEIPT,
         "environments/lab/environment.yaml",
         "environments/lab/mke4.yaml",
     ];
-    changes
+    changed
         .retain(|path| !written.contains(&path.as_str()) && !path.starts_with("bundles/mkectl/"));
-    assert_eq!(changes, [""; 0]);
+    assert_eq!(changed, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_a_plan_of_this_environment_is_refused() {
+async fn files_that_are_not_plans_of_this_environment_are_refused() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let text = plan(&lab);
     lab.write(PLAN, &text.replace("environment: lab", "environment: prod"));
-    let run = obey(&lab).exits_with(64);
+    let run = deploy(&lab).exits_with(64);
     assert_eq!(
         run.stderr,
         "error: `lab.plan.yaml` is a plan for prod, not for lab\nhint: `cargo xtask deploy prod --plan lab.plan.yaml`, or name a plan of lab\n"
     );
     lab.write(PLAN, &text.replace("version: 1\n", "version: 2\n"));
-    let run = obey(&lab).exits_with(3);
+    let run = deploy(&lab).exits_with(3);
     run.reports("error: `lab.plan.yaml` is a plan of version 2, which this version of Airlock does not support");
-    // An inserted line is noticed.
+    // An unknown key is refused.
     lab.write(
         PLAN,
         &text.replace("registry:\n", "approved: yes\nregistry:\n"),
     );
-    let run = obey(&lab).exits_with(3);
+    let run = deploy(&lab).exits_with(3);
     run.reports("`lab.plan.yaml` is not a plan");
     lab.remove(PLAN);
-    obey(&lab).exits_with(3);
+    deploy(&lab).exits_with(3);
     assert!(lab.repositories().await.is_empty());
     assert!(!lab.path(RECEIPT).exists());
 
-    // A plan that does not say what would be run is not written.
+    // Without mkectl the plan lacks its commands, so it is not written.
     std::fs::remove_file(lab.bin().join("mkectl")).unwrap();
     let run = lab.run(&["plan", "lab", "--out", PLAN]).exits_with(6);
     run.reports("cannot plan for lab");
@@ -250,19 +241,19 @@ async fn what_is_not_a_plan_of_this_environment_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_deploy_by_this_plan_has_done_is_progress() {
+async fn a_plan_is_executed_again_after_its_deploy_failed_or_was_killed() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let _ = plan(&lab);
-    // It fails half-way: everything is pushed, the configuration is written, and the receipt
-    // records the failure.
+    // The deploy fails half-way: everything is pushed, the configuration is written, and the
+    // receipt records the failure.
     lab.variable("FAKE_MKECTL_EXIT", "1");
-    obey(&lab).exits_with(7);
+    deploy(&lab).exits_with(7);
     lab.variable("FAKE_MKECTL_EXIT", "0");
-    let run = obey(&lab).success();
+    let run = deploy(&lab).success();
     run.prints(" 0 pushed");
     assert!(!lab.receipt().contains("failed:"));
 
-    // It is killed while mkectl runs, and writes no receipt at all.
+    // The deploy is killed while mkectl runs, and writes no receipt.
     lab.edit_environment("mke.lab.example.com", "mke2.lab.example.com");
     let _ = plan(&lab);
     lab.variable("FAKE_MKECTL_HANG", "yes");
@@ -283,56 +274,39 @@ async fn what_a_deploy_by_this_plan_has_done_is_progress() {
     lab.variable("FAKE_MKECTL_HANG", "no");
     let began = std::time::Instant::now();
     let last = loop {
-        let run = obey(&lab);
-        // mkectl ends by the signal that it got, which takes a moment.
+        let run = deploy(&lab);
+        // mkectl needs a moment to end after its signal.
         if run.code != Some(6) || began.elapsed().as_secs() > 30 {
             break run;
         }
     };
     last.success();
 
-    // A failure by another plan is none of this one's.
+    // The failure of a deploy without this plan changes the receipt, so the plan is outdated.
     lab.edit_environment("mke2.lab.example.com", "mke3.lab.example.com");
     let _ = plan(&lab);
-    let signed = lab.read(PLAN);
+    let saved = lab.read(PLAN);
     lab.variable("FAKE_MKECTL_EXIT", "1");
     lab.edit_environment("mke3.lab.example.com", "mke4.lab.example.com");
     lab.run("deploy lab").exits_with(7);
     lab.edit_environment("mke4.lab.example.com", "mke3.lab.example.com");
-    lab.write(PLAN, &signed);
-    let moved = moved(&lab);
-    moved.has("receipt: was");
+    lab.write(PLAN, &saved);
+    changes(&lab).has("receipt: was");
 }
 
-/// Removes a manifest from the registry directly.
-async fn delete(registry: &str, repository: &str, digest: &str) {
-    let url = format!("http://{registry}/v2/mke/{repository}/manifests/{digest}");
-    let answer = support::registries::http()
-        .delete(url)
-        .send()
-        .await
-        .unwrap();
-    assert!(answer.status().is_success(), "{}", answer.status());
+/// Deletes an artifact's manifest from the registry.
+async fn delete(lab: &Lab, artifact: &Artifact) {
+    let repository = format!("mke/{}", artifact.repository);
+    (lab.registry)
+        .delete_manifest(&repository, &artifact.digest)
+        .await;
 }
 
-/// Puts what is under one tag under another one, of another repository.
-async fn put_as(registry: &str, from: (&str, &str), to: (&str, &str)) {
-    let client = support::registries::http();
-    let url = |(repository, tag): (&str, &str)| {
-        format!("http://{registry}/v2/mke/{repository}/manifests/{tag}")
-    };
-    let accept =
-        "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
-    let answer = client.get(url(from)).header("Accept", accept).send().await;
-    let answer = answer.unwrap().error_for_status().unwrap();
-    let kind = answer.headers()["Content-Type"].clone();
-    let body = answer.bytes().await.unwrap();
-    let put = client.put(url(to)).header("Content-Type", kind).body(body);
-    let answer = put.send().await.unwrap();
-    let status = answer.status();
-    assert!(
-        status.is_success(),
-        "{status} {}",
-        answer.text().await.unwrap()
-    );
+/// Makes the tag of one artifact point to the content of another.
+async fn put_as(lab: &Lab, content: &Artifact, tagged: &Artifact) {
+    let from = format!("mke/{}", content.repository);
+    let to = format!("mke/{}", tagged.repository);
+    (lab.registry)
+        .copy_manifest((&from, &content.tag), (&to, &tagged.tag))
+        .await;
 }

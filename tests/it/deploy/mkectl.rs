@@ -1,5 +1,5 @@
-//! How mkectl is run: which one, for how long, what becomes of the password that it prints and of a
-//! run that is killed.
+//! How a deploy runs mkectl: which mkectl, with which timeout and signals, and where the password
+//! that it prints is kept.
 
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,9 +14,10 @@ use support::{Arguments, Lab, Sandbox, Server};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
-/// What `fake-mkectl` generates.
+/// The administrator password that `fake-mkectl` generates.
 const PASSWORD: &str = "fake-generated-password";
 
+/// The file in which Airlock keeps the administrator password.
 const KEPT: &str = "environments/lab/admin-password";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,7 +89,7 @@ async fn a_signal_ends_the_command_that_gets_the_password_and_the_receipt_is_wri
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_ends_the_question_about_the_password_and_the_receipt_is_written() {
+async fn a_signal_ends_the_prompt_for_the_password_and_the_receipt_is_written() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("admin-password: ask\n");
     let (mut controller, terminal) = support::terminal::open();
@@ -116,7 +117,7 @@ async fn a_signal_ends_the_question_about_the_password_and_the_receipt_is_writte
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_nobody_can_be_asked_the_administrators_password_stays_in_its_file() {
+async fn without_a_terminal_the_administrators_password_stays_in_its_file() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("admin-password: ask\n");
     let run = lab.run("deploy lab").success();
@@ -128,7 +129,7 @@ async fn where_nobody_can_be_asked_the_administrators_password_stays_in_its_file
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn while_mkectl_runs_no_secret_is_in_the_process_list_and_a_signal_ends_it_in_order() {
+async fn while_mkectl_runs_the_process_list_has_no_secret_and_a_signal_lets_it_clean_up() {
     const TOKEN: &str = "planted-license-5d21";
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let cleaned = lab.home().join("cleaned");
@@ -148,7 +149,8 @@ async fn while_mkectl_runs_no_secret_is_in_the_process_list_and_a_signal_ends_it
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     };
     let (airlock, mkectl) = (child.id().to_string(), mkectl.to_string());
-    // As every user of the machine reads it; and what mkectl itself has, which its owner reads.
+    // Every user of the machine can read the command lines. The owner can read the variables of
+    // mkectl too.
     for text in [
         proc(&airlock, "cmdline"),
         proc(&mkectl, "cmdline"),
@@ -160,7 +162,7 @@ async fn while_mkectl_runs_no_secret_is_in_the_process_list_and_a_signal_ends_it
             assert!(!text.contains(secret), "{text}");
         }
     }
-    // One SIGINT to Airlock becomes one to mkectl, which cleans up.
+    // Airlock passes its SIGINT to mkectl once, and mkectl cleans up.
     let process: i32 = airlock.parse().unwrap();
     // SAFETY: `kill` touches no memory, and the process has not been waited for.
     unsafe { libc::kill(process, libc::SIGINT) };
@@ -172,11 +174,11 @@ async fn while_mkectl_runs_no_secret_is_in_the_process_list_and_a_signal_ends_it
         1,
         "{log}"
     );
-    assert!(proc(&mkectl, "cmdline").is_err(), "mkectl is still there");
+    assert!(proc(&mkectl, "cmdline").is_err(), "mkectl is still running");
     for (path, content) in lab.files() {
         let text = String::from_utf8_lossy(&content);
         for secret in secrets {
-            // What mkectl was given in its file, the record of the test has.
+            // The test's record of calls has the file that mkectl got, with the token.
             let is_meant = path.as_str().ends_with("mkectl-calls") && secret == TOKEN;
             assert!(is_meant || !text.contains(secret), "{path} holds {secret}");
         }
@@ -184,15 +186,15 @@ async fn while_mkectl_runs_no_secret_is_in_the_process_list_and_a_signal_ends_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_mkectl_repeats_of_secrets_is_masked_also_when_it_crashes() {
+async fn secrets_in_the_output_of_mkectl_are_masked_even_if_it_crashes() {
     const TOKEN: &str = "planted-license-5d21";
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.edit_environment(
         "config:\n",
         "config:\n  license: { token: { $env: LAB_LICENSE } }\n",
     );
-    // It cannot have the token from its environment, so the test gives it by a different name, and
-    // it comes cut in two reads.
+    // mkectl does not get LAB_LICENSE, so the test passes the token in a different variable. The
+    // fake prints it in two parts.
     lab.variable("LAB_LICENSE", TOKEN)
         .variable("REPEATED", TOKEN)
         .variable("FAKE_MKECTL_LEAK", "REPEATED")
@@ -208,7 +210,7 @@ async fn what_mkectl_repeats_of_secrets_is_masked_also_when_it_crashes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_mkectl_repeats_of_a_kubeconfig_is_masked() {
+async fn secrets_of_a_kubeconfig_in_the_output_of_mkectl_are_masked() {
     const TOKEN: &str = "planted-bearer-77ac";
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("kubeconfig: kubeconfig.yaml\n");
@@ -231,7 +233,7 @@ async fn what_mkectl_repeats_of_a_kubeconfig_is_masked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_the_environment_names_is_never_written_over() {
+async fn an_existing_file_for_the_password_is_never_overwritten() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("admin-password: { file: ../../safe/admin }\n");
     lab.write("safe/admin", "of another cluster\n");
@@ -248,7 +250,7 @@ async fn a_file_that_the_environment_names_is_never_written_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mkectl_is_asked_to_end_when_its_time_is_up() {
+async fn mkectl_gets_a_signal_when_its_timeout_expires() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.run("push lab").success();
     lab.write_environment("apply-timeout: 3s\n");
@@ -270,16 +272,16 @@ async fn after_a_kill_mkectl_ends_and_the_next_run_records_what_happened() {
     wait_for_log(&lab.sandbox, "waiting for nodes");
     child.kill().unwrap();
     child.wait().unwrap();
-    // No process is left to pass a signal on, so the system does.
+    // Airlock is gone, so the kernel sends the signal to mkectl.
     wait_until(|| std::fs::read_to_string(&cleaned).is_ok_and(|signal| signal == "SIGINT"));
 
-    let told = "`mkectl apply` for v4.1.5 began at [TIME], and Airlock ended before it recorded the result; \
+    let interrupted = "`mkectl apply` for v4.1.5 began at [TIME], and Airlock ended before it recorded the result; \
                 its log is environments/lab/logs/[TIME]-apply.log";
-    wait_until(|| lab.run("plan lab").whole().contains(told));
+    wait_until(|| lab.run("plan lab").whole().contains(interrupted));
     lab.variable("FAKE_MKECTL_HANG", "no");
     let run = lab.run("deploy lab").success();
-    run.reports(told);
-    // Now it is known, and no longer reported.
+    run.reports(interrupted);
+    // The receipt records the result now, so the note is no longer reported.
     let run = lab.run("deploy lab").success();
     assert_eq!(
         run.stderr.matches("before it recorded").count(),
@@ -292,7 +294,7 @@ async fn after_a_kill_mkectl_ends_and_the_next_run_records_what_happened() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mkectl_that_is_still_at_work_is_not_joined_by_another_one() {
+async fn while_a_mkectl_is_running_a_deploy_does_not_start_another_one() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.variable("FAKE_MKECTL_HANG", "ignore");
     let mut child = start(&lab.sandbox, "deploy lab");
@@ -346,12 +348,12 @@ async fn a_flood_of_a_million_lines_is_in_the_log_and_not_in_memory() {
         }
         assert_eq!(count.to_string(), lines);
     }
-    // A million lines have 35 megabytes.
+    // A million lines have 35 MB. The peaks are in kB.
     assert!(peaks[1] < peaks[0] + 16_000, "{peaks:?} kB");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_locked_mkectl_is_fetched_and_taken_before_the_one_on_the_path() {
+async fn the_locked_mkectl_is_fetched_and_precedes_the_one_on_path() {
     let download = bundles::pack(&[Member::new("mkectl", std::fs::read(FAKE_MKECTL).unwrap())]);
     let server = Server::of(download.clone()).await;
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
@@ -370,7 +372,7 @@ async fn the_locked_mkectl_is_fetched_and_taken_before_the_one_on_the_path() {
         "{folder}/mkectl apply -f environments/lab/mke4.yaml"
     ));
 
-    // One byte more or less, and nothing is touched.
+    // A mkectl with a changed byte is refused before anything is sent.
     let whole = std::fs::read(&program).unwrap();
     let mut changed = whole.clone();
     *changed.last_mut().unwrap() ^= 1;
@@ -385,10 +387,10 @@ async fn the_locked_mkectl_is_fetched_and_taken_before_the_one_on_the_path() {
     std::fs::write(&program, whole).unwrap();
     let run = lab.run("deploy lab").success();
     run.reports(&folder);
-    // What it can do was asked once, for all of this.
-    let asked = |call: &support::lab::Call| call.arguments == ["apply", "--help"];
-    assert_eq!(lab.calls().iter().filter(|call| asked(call)).count(), 1);
-    // An environment's own word goes before it.
+    // Airlock reads the help of a mkectl once, and keeps what it lists.
+    let is_help = |call: &support::lab::Call| call.arguments == ["apply", "--help"];
+    assert_eq!(lab.calls().iter().filter(|call| is_help(call)).count(), 1);
+    // The mkectl that an environment names precedes the locked one.
     lab.install(FAKE_MKECTL, "other");
     lab.write_environment(&format!("mkectl: {}\n", lab.bin().join("other")));
     let run = lab.run("apply lab").success();
@@ -396,7 +398,7 @@ async fn the_locked_mkectl_is_fetched_and_taken_before_the_one_on_the_path() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mkectl_that_is_not_the_locked_one_is_not_kept() {
+async fn a_downloaded_mkectl_that_differs_from_the_lock_is_not_kept() {
     let download = bundles::pack(&[Member::new("mkectl", *b"#!/bin/sh\n")]);
     let other = bundles::pack(&[Member::new("mkectl", *b"#!/bin/sh\necho other\n")]);
     let server = Server::of(other).await;
@@ -411,8 +413,8 @@ async fn a_mkectl_that_is_not_the_locked_one_is_not_kept() {
     }
 }
 
-/// Checks that the password is in no output, argument, variable or file but the one that it was
-/// handed over in.
+/// Checks that no output, argument, variable or file has the password, except the file that is
+/// meant to keep it.
 #[track_caller]
 fn assert_nowhere_else(lab: &Lab, output: &str) {
     assert!(!output.contains(PASSWORD), "{output}");
@@ -421,12 +423,13 @@ fn assert_nowhere_else(lab: &Lab, output: &str) {
     }
     for (path, content) in lab.files() {
         let found = String::from_utf8_lossy(&content).contains(PASSWORD);
-        // The program itself has it, where it is installed and where it is kept.
+        // The password is a constant in the program `fake-mkectl`.
         let is_meant = path.as_str().ends_with("/admin-password") || path.as_str() == KEPT;
         assert!(!found || is_meant || path.ends_with("mkectl"), "{path}");
     }
 }
 
+/// Locks a download of mkectl v4.1.5 for this machine.
 pub(crate) fn lock_mkectl(sandbox: &Sandbox, url: &str, download: &[u8]) {
     bundles::forget_mkectl(sandbox);
     let lock = sandbox.read(LOCK);
@@ -440,6 +443,7 @@ pub(crate) fn lock_mkectl(sandbox: &Sandbox, url: &str, download: &[u8]) {
     sandbox.write(LOCK, &lock);
 }
 
+/// Returns the platform of this machine, as the lock names it.
 pub(crate) fn platform() -> String {
     let system = std::env::consts::OS.replace("macos", "darwin");
     let machine = std::env::consts::ARCH.replace("aarch64", "arm64");
@@ -456,6 +460,7 @@ fn start(sandbox: &Sandbox, arguments: impl Arguments) -> Child {
         .unwrap()
 }
 
+/// Returns the text of the log of `mkectl apply`, if it exists.
 fn log_of(sandbox: &Sandbox) -> Option<String> {
     let logs = sandbox.path("environments/lab/logs");
     let log = (logs.read_dir_utf8().ok()?)
@@ -470,10 +475,10 @@ fn wait_for_log(sandbox: &Sandbox, text: &str) {
 }
 
 #[track_caller]
-fn wait_until(mut is_so: impl FnMut() -> bool) {
+fn wait_until(mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < Duration::from_secs(300), "it never came");
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(300), "still waiting");
         std::thread::sleep(Duration::from_millis(100));
     }
 }
