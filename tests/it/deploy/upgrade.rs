@@ -899,7 +899,7 @@ async fn each_registry_is_pulled_from_with_its_own_secret() {
     const PASSWORD: &str = "planted-pull-password-c2d8";
     let mut road = Road::new("v4.2.0", "v4.2.1").await;
     let wire = Wire::before(&road.registry.address).await;
-    wire.close("/mirrored-chart-");
+    wire.require_credentials("/mirrored-chart-");
     road.remove(RECEIPT);
     road.edit_environment(&road.registry.address, &wire.address);
     road.edit_environment(

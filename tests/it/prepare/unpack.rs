@@ -107,7 +107,7 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
     courier.write("environments/allowed_signers", &signers);
     courier.commit("Permit the courier's key");
     let manifest = courier.pack(&Choice {
-        known: vec![known],
+        assumed_commits: vec![known],
         ..signed()
     });
     let second = courier.unpack(&[&courier.medium], &["--fingerprint", &fingerprint]);
@@ -242,7 +242,7 @@ async fn history_that_does_not_continue_and_local_changes_stop_it() {
     let known = courier.commit("Outside, again");
     courier.commit("Outside, for the last time");
     courier.pack(&Choice {
-        known: vec![known],
+        assumed_commits: vec![known],
         ..Choice::default()
     });
     let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(3);
@@ -632,7 +632,7 @@ async fn without_its_history_nothing_is_unpacked_and_a_replacement_comes_with_th
         .reports("/inside/ unpack REPLACEMENT`, then `cargo xtask -C ");
     assert!(!courier.inside("environments").exists());
     courier.pack(&Choice {
-        without: Some(|what| matches!(what, What::Repository { .. })),
+        keep: Some(|what| matches!(what, What::Repository { .. })),
         ..signed()
     });
     // The replacement alone does not make a complete workspace.
@@ -699,7 +699,7 @@ async fn a_replacement_of_pieces_completes_a_workspace() {
     courier.unpack(&[&courier.medium], UNSIGNED).exits_with(4);
     // A medium without history needs a workspace.
     courier.pack(&Choice {
-        without: Some(|what| *what == What::Blob {}),
+        keep: Some(|what| *what == What::Blob {}),
         ..Choice::default()
     });
     courier.unpack(&[&courier.medium], UNSIGNED).success();
@@ -761,9 +761,9 @@ async fn what_a_site_returns_is_merged_and_nothing_later_is_replaced() {
             file: "push.log".to_owned(),
         };
         courier.pack(&Choice {
-            known: vec![base.clone()],
-            without: Some(|_| false),
-            more: vec![
+            assumed_commits: vec![base.clone()],
+            keep: Some(|_| false),
+            extra: vec![
                 (commits, history),
                 (
                     What::Receipt { environment: lab() },
