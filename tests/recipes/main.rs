@@ -66,7 +66,7 @@ fn a_release_is_added_as_the_recipe_says() {
         ("schema", "environments/environment.schema.json"),
         ("reference", "docs/environment.md"),
     ] {
-        let made = copy.cargo(format!("run --package mke --example {example}").as_str());
+        let made = copy.cargo(&format!("run --package mke --example {example}"));
         copy.write(file, &made.unwrap());
         assert!(copy.read(file).contains("addedBy422"), "{file}");
     }

@@ -9,6 +9,7 @@ use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use semver::Version;
+use sha2::{Digest as _, Sha256};
 
 use crate::Sandbox;
 
@@ -139,7 +140,7 @@ pub fn put_locked(sandbox: &Sandbox, bundle: &[u8]) {
     let file = sandbox.path(&format!("bundles/{FILE}"));
     std::fs::write(&file, bundle).expect("a file");
     sandbox
-        .run(&["lock", "v4.1.5", "--bundle", file.as_str()])
+        .run(&format!("lock v4.1.5 --bundle {file}"))
         .success();
     forget_store(sandbox);
 }
@@ -175,7 +176,7 @@ pub fn lock_mkectl(sandbox: &Sandbox, release: &str, program: &[u8]) {
     let mut lock = Lock::read(&sandbox.path(&path)).expect("a lock");
     lock.mkectl.retain(|one| one.platform == "linux-x86_64");
     for locked in &mut lock.mkectl {
-        locked.sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&archive));
+        locked.sha256 = sha256(&archive);
     }
     sandbox.write(&path, &lock.to_yaml());
 }
@@ -267,4 +268,9 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
     encoder.write_all(bytes).expect("gzip");
     encoder.finish().expect("gzip")
+}
+
+/// Returns the SHA-256 of bytes in hexadecimal.
+pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
+    hex::encode(Sha256::digest(bytes))
 }

@@ -50,6 +50,12 @@ impl Arguments for &str {
     }
 }
 
+impl Arguments for &String {
+    fn words(&self) -> Vec<&str> {
+        self.split(' ').collect()
+    }
+}
+
 impl Arguments for &[&str] {
     fn words(&self) -> Vec<&str> {
         self.to_vec()
@@ -369,9 +375,9 @@ impl Sandbox {
         self.write("../program", crate::PROGRAM);
         let (medium, inside) = (self.path("../medium"), self.path("../inside"));
         let pack = format!("pack lab --program ../program --out {medium}");
-        self.run(pack.as_str()).success();
+        self.run(&pack).success();
         let unpack = format!("unpack {medium} --allow-unsigned -C {inside}");
-        self.run(unpack.as_str()).success();
+        self.run(&unpack).success();
         inside
     }
 
@@ -379,7 +385,7 @@ impl Sandbox {
     #[track_caller]
     pub fn lock_as(&self, release: &str, bundle: &Utf8Path) {
         let lock = format!("lock {release} --bundle {bundle} --force-release");
-        self.run(lock.as_str()).success();
+        self.run(&lock).success();
     }
 
     /// Replaces values that differ between machines and between runs.

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
+use crate::bundles::sha256;
 use crate::lock;
 use servers::server::part_of;
 use servers::{Asked, Server};
@@ -277,7 +278,7 @@ fn descriptor(media_type: &str, (digest, size): &(String, usize)) -> String {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+    format!("sha256:{}", sha256(bytes))
 }
 
 /// Returns incompressible bytes that are derived from a seed.

@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 
-use crate::bundles::{Member, gzip, tar};
+use crate::bundles::{Member, gzip, sha256, tar};
 use crate::lock;
 use crate::upstream::filled;
 use servers::server::part_of;
@@ -88,7 +87,7 @@ pub fn chart(name: &str, metadata: &str, size: usize) -> Vec<u8> {
 
 /// Returns the `index.yaml` of a repository with one version of a chart.
 pub fn index(name: &str, version: &str, url: &str, packed: &[u8]) -> String {
-    let digest = hex::encode(Sha256::digest(packed));
+    let digest = sha256(packed);
     format!(
         "apiVersion: v1\nentries:\n  other: []\n  {name}:\n  - name: {name}\n    version: 9.9.9\n    urls: [nowhere.tgz]\n  \
          - name: {name}\n    version: {version}\n    created: 2026-01-01T00:00:00Z\n    digest: {digest}\n    urls:\n    - {url}\n\

@@ -1,6 +1,7 @@
 //! Files by URL: locked by the digest that the set lists, fetched, and pushed as what `oras push`
 //! makes of them.
 
+use support::bundles::sha256;
 use support::server::{cut_after, part_of};
 use support::{Courier, Lab, Web};
 
@@ -12,11 +13,6 @@ use crate::referees::run;
 fn bytes() -> bytes::Bytes {
     let numbers = (0..400_000_u32).flat_map(u32::to_le_bytes);
     numbers.collect::<Vec<u8>>().into()
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    use sha2::Digest as _;
-    hex::encode(sha2::Sha256::digest(bytes))
 }
 
 /// Writes the set `platform` of one file.
