@@ -272,13 +272,14 @@ impl Copy {
     )]
     fn cargo(&self, arguments: impl Arguments) -> Result<String, String> {
         let target = Utf8Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-        // Test runners set variables such as `CARGO_PKG_NAME`. If they reached cargo, it would rebuild
-        // `ring`, whose build script depends on them, and every crate above.
+        // Test runners set variables such as `CARGO_PKG_NAME` and `OUT_DIR`. If they reached cargo, it
+        // would rebuild `ring`, whose build script depends on them, and every crate above.
         let variables = Variables::for_cargo(std::env::vars_os());
         let mut cargo = command(env!("CARGO"));
         cargo
             .env_clear()
             .envs(variables.iter())
+            .env_remove("OUT_DIR")
             .env("CARGO_TARGET_DIR", target)
             // Cargo disables it under `CI`, but each recipe builds its crates several times.
             .env("CARGO_INCREMENTAL", "1")
