@@ -3,10 +3,10 @@
 //!
 //! It plays the release that `FAKE_MKECTL_VERSION` names, with the commands and flags of
 //! `releases.rs`, in the manner of the vendor's program: results on standard output, `INF`, `WRN`
-//! and `FTL` lines on standard error. Any other command line exits with code 2, so a test
-//! notices a command line that the real program refuses. It fails in these cases, as the real
-//! program does or is assumed to: a given path does not exist, a backup exists already, `backup` runs
-//! with `KUBECONFIG`, a cluster is created with a kubeconfig, or `reset` lacks `--force`.
+//! and `FTL` lines on standard error. Any other command line exits with code 2, so a test notices a
+//! command line that the real program refuses. It fails in these cases, as the real program does or
+//! is assumed to: a given path does not exist, a backup exists already, `backup` runs with
+//! `KUBECONFIG`, a cluster is created with a kubeconfig, or `reset` lacks `--force`.
 //!
 //! | variable | effect |
 //! |---|---|

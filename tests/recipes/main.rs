@@ -240,8 +240,8 @@ impl Copy {
         std::fs::write(self.0.join(path), text).unwrap();
     }
 
-    /// Finds the only line below `path` that matches `pattern`, and inserts `new` of that line after
-    /// it.
+    /// Finds the only line below `path` that matches `pattern`, and inserts `new` of that line
+    /// after it.
     fn add(&self, path: &str, pattern: &str, new: impl Fn(&str) -> String) {
         let grep = ["-rHnE", "--include=*.rs", pattern, path];
         let found = run(command("grep").current_dir(&self.0).args(grep)).unwrap();
@@ -272,8 +272,8 @@ impl Copy {
     )]
     fn cargo(&self, arguments: impl Arguments) -> Result<String, String> {
         let target = Utf8Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-        // Test runners set variables such as `CARGO_PKG_NAME` and `OUT_DIR`. If they reached cargo, it
-        // would rebuild `ring`, whose build script depends on them, and every crate above.
+        // Test runners set variables such as `CARGO_PKG_NAME` and `OUT_DIR`. If they reached cargo,
+        // it would rebuild `ring`, whose build script depends on them, and every crate above.
         let variables = Variables::for_cargo(std::env::vars_os());
         let mut cargo = command(env!("CARGO"));
         cargo

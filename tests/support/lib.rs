@@ -1,9 +1,9 @@
 //! What the integration tests share: a workspace in a temporary folder, the command run in it,
 //! bundles made in code, registries to push to, and a server to download from.
 //!
-//! A sandbox is isolated from the machine: its environment is cleared, it has a HOME of its own, and
-//! PATH has only the programs that a test installs. Output is redacted, so snapshots are the same on
-//! every machine.
+//! A sandbox is isolated from the machine: its environment is cleared, it has a HOME of its own,
+//! and PATH has only the programs that a test installs. Output is redacted, so snapshots are the
+//! same on every machine.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

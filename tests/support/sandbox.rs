@@ -165,7 +165,8 @@ impl Sandbox {
         std::fs::write(path, text).expect("a file");
     }
 
-    /// Writes the file in which `docker login` keeps the login to a host: `login` is `user:password` in Base64.
+    /// Writes the file in which `docker login` keeps the login to a host: `login` is
+    /// `user:password` in Base64.
     pub fn log_in(&self, host: &str, login: &str) {
         let folder = self.home().join(".docker");
         std::fs::create_dir_all(&folder).expect("a folder");

@@ -19,8 +19,8 @@ pub struct Terminator {
 }
 
 impl Terminator {
-    /// Starts nginx in front of `target`, with `proxy_pass` alone. Bodies have the default limit of 1 MiB,
-    /// and the registry sees its own address as `Host`.
+    /// Starts nginx in front of `target`, with `proxy_pass` alone. Bodies have the default limit of
+    /// 1 MiB, and the registry sees its own address as `Host`.
     pub async fn nginx(target: &str) -> Self {
         Self::start(target, "nginx.conf", |folder, port| {
             let at = folder.display();
@@ -52,8 +52,8 @@ http {{
         .await
     }
 
-    /// Starts haproxy in front of `target`, with the time-outs of Debian's package. The registry sees a
-    /// plain `http` request.
+    /// Starts haproxy in front of `target`, with the time-outs of Debian's package. The registry
+    /// sees a plain `http` request.
     pub async fn haproxy(target: &str) -> Self {
         Self::start(target, "haproxy.cfg", |folder, port| {
             let at = folder.display();

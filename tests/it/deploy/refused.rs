@@ -47,7 +47,7 @@ fn describe(sandbox: &Sandbox, address: &str, config: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_refuses_writes_sees_one_of_each_command() {
     let open = quirks!(open_for_reading: true);
-    let wrong_password = quirks!(..open.clone(); wants_password: true);
+    let wrong_password = quirks!(..open.clone(); requires_password: true);
     let no_tokens = quirks!(..open; token_life: Some(u32::MAX), no_tokens_for_writing: true);
     let deny = |status, code| {
         let fault = Fault::Answer { status, code };
@@ -91,7 +91,7 @@ async fn a_registry_that_refuses_writes_sees_one_of_each_command() {
 // The login is tried by a write, since this registry serves reads without one.
 #[tokio::test(flavor = "multi_thread")]
 async fn preflight_finds_a_wrong_password_where_reading_requires_none() {
-    let quirks = quirks!(wants_password: true, open_for_reading: true);
+    let quirks = quirks!(requires_password: true, open_for_reading: true);
     let registry = FaultyRegistry::start(quirks, &[], 1).await;
     let sandbox = workspace("not-the-password-5b2e");
     describe(&sandbox, &registry.address, "");
@@ -103,9 +103,9 @@ async fn preflight_finds_a_wrong_password_where_reading_requires_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_and_a_missing_one_are_told_apart() {
-    let wants_password = quirks!(wants_password: true);
+    let requires_password = quirks!(requires_password: true);
     let mut all = String::new();
-    let registry = FaultyRegistry::start(wants_password, &[], 1).await;
+    let registry = FaultyRegistry::start(requires_password, &[], 1).await;
     let sandbox = workspace("not-the-password-5b2e");
     describe(&sandbox, &registry.address, "");
     let name = "environments/lab/environment.yaml";
@@ -169,7 +169,7 @@ async fn an_artifact_that_is_refused_for_its_content_stops_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_shown_once_by_each_command() {
     let tokens = quirks!(token_life: Some(u32::MAX));
-    let password = quirks!(wants_password: true);
+    let password = quirks!(requires_password: true);
     let secret = "  registries:\n    imageRegistry: { credentialsSecretName: pull }\n    chartRegistry: { credentialsSecretName: pull }\n";
     for quirks in [tokens, password] {
         let registry = FaultyRegistry::start(quirks, &[], 1).await;

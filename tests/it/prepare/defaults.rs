@@ -44,8 +44,8 @@ fn lock_keeps_what_mkectl_would_configure_and_rendering_puts_the_environment_ove
     warning: environments/lab/environment.yaml:6:29: `network.nodePortRange` does not contain 33001, the default of `gatewayMKEIngress.nodePorts.https`; write `gatewayMKEIngress.nodePorts.https` too, from 30000 to 31000
     warning: environments/lab/environment.yaml:8:13: `hosts[].role` is `single`, but the release notes of v4.1.1 say that MKE recognizes only `controller+worker` and `worker`; write `controller+worker`, also for the only node of a cluster
     ");
-    // The range of node ports is of the environment and the addresses of services are of mkectl. The
-    // placeholder hosts of mkectl are not rendered.
+    // The range of node ports is of the environment and the addresses of services are of mkectl.
+    // The placeholder hosts of mkectl are not rendered.
     insta::assert_snapshot!(sandbox.read("environments/lab/mke4.yaml"));
     // On a machine without mkectl the lock stays as it is.
     std::fs::remove_file(sandbox.bin().join("mkectl")).unwrap();

@@ -56,7 +56,7 @@ fn it_has_the_newest_release_that_is_locked() {
 }
 
 #[test]
-fn one_that_exists_is_left_alone() {
+fn an_existing_environment_is_not_changed() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     let before = sandbox.state();
     insta::assert_snapshot!(sandbox.run("new prod").whole(), @"

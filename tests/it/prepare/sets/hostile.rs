@@ -1,5 +1,5 @@
-//! Edited locks, wrong files and hostile upstream registries: the message names them, and nothing is
-//! locked or fetched from them.
+//! Edited locks, wrong files and hostile upstream registries: the message names them, and nothing
+//! is locked or fetched from them.
 
 use std::time::{Duration, Instant};
 
