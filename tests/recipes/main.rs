@@ -266,10 +266,6 @@ impl Copy {
 
     /// Runs cargo in the copy, with the target folder of this repository: the crates that both
     /// depend on are built once.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "cargo is found by the environment of the test"
-    )]
     fn cargo(&self, arguments: impl Arguments) -> Result<String, String> {
         let target = Utf8Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
         // Test runners set variables such as `CARGO_PKG_NAME` and `OUT_DIR`. If they reached cargo,

@@ -131,7 +131,7 @@ async fn a_download_follows_redirects_and_takes_no_credentials_along() {
     // `user:sesame-open`
     sandbox.log_in(&web.address, "dXNlcjpzZXNhbWUtb3Blbg==");
     let url = format!("http://{}/tool", web.address);
-    write(&sandbox, &url, &sha256(&bytes()), "");
+    write(&sandbox, &url, &sha256(bytes()), "");
     sandbox.run("lock platform").success();
     let run = sandbox.run("fetch platform -v").success();
     run.does_not_mention("planted-secret");
