@@ -1,27 +1,26 @@
-//! A stand-in for `mkectl` that the tests put on the PATH: it records how it was called and does as
-//! its variables say.
+//! A fake `mkectl` that tests put on PATH: it records its calls, and environment variables control
+//! its behaviour.
 //!
 //! It plays the release that `FAKE_MKECTL_VERSION` names, with the commands and flags of
 //! `releases.rs`, in the manner of the vendor's program: results on standard output, `INF`, `WRN`
-//! and `FTL` lines on standard error. Anything else ends with exit code 2, so that a test notices a
-//! command line which the real program would not understand. It fails as the real program does, or
-//! must be taken to: where a path that it is given does not exist, where a backup exists already,
-//! where `backup` runs with `KUBECONFIG`, where a cluster is made with a kubeconfig, and where
-//! `reset` lacks `--force`.
+//! and `FTL` lines on standard error. Any other command line exits with code 2, so a test notices a
+//! command line that the real program refuses. It fails in these cases, as the real program does or
+//! is assumed to: a given path does not exist, a backup exists already, `backup` runs with
+//! `KUBECONFIG`, a cluster is created with a kubeconfig, or `reset` lacks `--force`.
 //!
 //! | variable | effect |
 //! |---|---|
 //! | `FAKE_MKECTL_RECORD` | file to which each call adds a line of JSON: arguments, environment, standard input, process id, and the texts of the files that `--file` and `--hosts-path` name |
 //! | `FAKE_MKECTL_VERSION` | the version to claim, `v4.1.5` if unset; empty for an answer without version |
 //! | `FAKE_MKECTL_FLAGS` | `old` leaves `--no-color` and `--no-pretty-print` out of the help and refuses them |
-//! | `FAKE_MKECTL_CLUSTER` | file with the cluster's configuration: `apply` puts its file there, `upgrade` its version and a key more, and `config get` prints it; without the file no cluster responds. A kubeconfig with a line `# cluster: FILE` leads to that one instead |
-//! | `FAKE_MKECTL_CONFIG` | file that `config get` prints, instead of what `init` does; without it and without a kubeconfig, no cluster answers |
+//! | `FAKE_MKECTL_CLUSTER` | file with the cluster's configuration: `apply` writes its file there, `upgrade` adds its version and a key, and `config get` prints it; without the file no cluster responds. A kubeconfig with a line `# cluster: FILE` selects that file instead |
+//! | `FAKE_MKECTL_CONFIG` | file that `config get` prints, instead of the output of `init`; without it and without a kubeconfig, no cluster responds |
 //! | `FAKE_MKECTL_IMAGES`, `FAKE_MKECTL_CHARTS` | files that `airgap list-images` and `list-charts` print, instead of a reference or two |
-//! | `FAKE_MKECTL_BACKUP` | what a backup comes to, instead of an archive: `none` writes no file and reports success, `empty`, `garbage` and `cut` write such a file, `link` a link to an archive, `fail` exits with 1, `hang` waits as `FAKE_MKECTL_HANG` does |
+//! | `FAKE_MKECTL_BACKUP` | the result of a backup, instead of an archive: `none` writes no file and reports success, `empty`, `garbage` and `cut` write such a file, `link` a link to an archive, `fail` exits with 1, `hang` waits as `FAKE_MKECTL_HANG` does |
 //! | `FAKE_MKECTL_UPGRADE` | `none`: `upgrade` changes nothing and reports success |
 //! | `FAKE_MKECTL_MIGRATED` | file with the configuration that an upgrade from MKE 3 leaves in `--config-out` |
 //! | `FAKE_MKECTL_DRY_RUN` | `fail`: `apply --dry-run` exits with 1 |
-//! | `FAKE_MKECTL_REFUSED` | a text: a configuration that holds it is invalid |
+//! | `FAKE_MKECTL_REFUSED` | a text: a configuration that contains it is invalid |
 //! | `FAKE_MKECTL_EXIT` | exit code of a command that works, after an `FTL` line unless it is 0; overrides 130 and 143. An upgrade rolls back first |
 //!
 //! These are for the commands that work for a while: all but `version`, `init`, `config get` and
@@ -41,7 +40,7 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::disallowed_methods,
-    reason = "this is a program of its own, which talks through its outputs and is told what to do by variables"
+    reason = "this is a program of its own, which prints, and is controlled by environment variables"
 )]
 
 use std::collections::BTreeMap;
@@ -59,7 +58,7 @@ const USAGE: u8 = 2;
 /// The default of `FAKE_MKECTL_VERSION`.
 const VERSION: &str = "v4.1.5";
 
-/// Flags that `FAKE_MKECTL_FLAGS=old` takes away.
+/// Flags that `FAKE_MKECTL_FLAGS=old` hides.
 const NEW_FLAGS: &[&str] = &["--no-color", "--no-pretty-print"];
 
 fn main() -> ExitCode {
@@ -150,14 +149,14 @@ fn answer() -> io::Result<u8> {
     Ok(0)
 }
 
-/// Where charts and images come from if the configuration does not say.
+/// The default registries of charts and images.
 const CHARTS_AT: &str = "oci://registry.mirantis.com/mke";
 const IMAGES_AT: &str = " registry.mirantis.com/mke";
 
-/// What `airgap list-images` prints: some of what the small bundle of the tests holds.
+/// The default output of `airgap list-images`: some images of the small bundle of the tests.
 const IMAGES: &str = "registry.mirantis.com/mke/calico/node:v3.30.2\nregistry.mirantis.com/k0rdent-enterprise/mke-operator:v1.6.3\n";
 
-/// What `airgap list-charts` prints.
+/// The default output of `airgap list-charts`.
 const CHARTS: &str =
     "oci://registry.mirantis.com/k0rdent-enterprise/charts/k0rdent-enterprise:1.2.3\n";
 
@@ -209,15 +208,15 @@ fn config_get(release: Release, given: &Given<'_>) -> io::Result<u8> {
     Ok(0)
 }
 
-/// The long part, which can be made to fail, hang, talk too much and crash.
+/// Runs a command that changes a cluster. Variables make it fail, hang, print a lot or crash.
 fn work(
     release: Release,
     command: &[&str],
     arguments: &[String],
     given: &Given<'_>,
 ) -> io::Result<u8> {
-    // Before the first line that a test may react to: a signal that comes early must be waited for,
-    // not died of.
+    // Signals are blocked before the first line of output: a test may send a signal as soon as it
+    // reads a line, and the signal must not end the process.
     let is_meant = std::env::var("FAKE_MKECTL_AT").map_or(true, |words| words == command.join(" "));
     let hang = std::env::var("FAKE_MKECTL_HANG").ok().filter(|_| is_meant);
     let backup = std::env::var("FAKE_MKECTL_BACKUP").unwrap_or_default();
@@ -295,7 +294,7 @@ fn work(
             }
             match command {
                 ["upgrade"] => {
-                    // An upgrade that fails takes back what it did.
+                    // A failed upgrade is rolled back.
                     eprintln!("FTL Upgrade failed due to error: told to by FAKE_MKECTL_EXIT");
                     eprintln!("INF rolling back\nINF rollback is complete");
                 }
@@ -402,7 +401,7 @@ fn done(release: Release, command: &[&str], given: &Given<'_>, backup: &str) -> 
     Ok(0)
 }
 
-/// Returns why the real program would not begin, if it would not.
+/// Checks the conditions under which the real program refuses a command.
 fn refusal(command: &[&str], given: &Given<'_>) -> Result<(), String> {
     given
         .check_paths(command)
@@ -435,8 +434,8 @@ fn refusal(command: &[&str], given: &Given<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the file with the cluster's configuration: the one that the kubeconfig leads to, or the
-/// one of `FAKE_MKECTL_CLUSTER`.
+/// Returns the file with the cluster's configuration: the file that the kubeconfig selects, or that
+/// of `FAKE_MKECTL_CLUSTER`.
 fn cluster(given: &Given<'_>) -> Option<std::ffi::OsString> {
     let home =
         || Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".mke/mke.kubeconf"));
@@ -455,7 +454,7 @@ fn cluster(given: &Given<'_>) -> Option<std::ffi::OsString> {
         .or_else(|| std::env::var_os("FAKE_MKECTL_CLUSTER"))
 }
 
-/// What an archive holds of the build that wrote it.
+/// Returns the content of a backup, which names the build that wrote it.
 fn written_by() -> String {
     format!("backup of mkectl {}\n", version())
 }
@@ -483,7 +482,7 @@ fn leftover_kubeconfig() -> bool {
     })
 }
 
-/// Prints what it should keep to itself, each word cut in two writes.
+/// Prints secrets or arguments, each word in two writes.
 fn leak(what: &str, arguments: &[String]) -> io::Result<()> {
     let words = match what {
         "arguments" => arguments.to_vec(),
@@ -618,7 +617,7 @@ fn initial(version: &str) -> String {
 fn flood(lines: u64) -> io::Result<()> {
     for line in 1..=lines {
         let text = format!("INF flood line {line} of {lines}\n");
-        // Unbuffered on both sides, since the order is what a test looks at.
+        // Both outputs are unbuffered, because a test compares the order of lines.
         match line % 2 {
             0 => io::stdout().write_all(text.as_bytes())?,
             _ => io::stderr().write_all(text.as_bytes())?,
@@ -627,7 +626,7 @@ fn flood(lines: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Adds this call to the record, if one is kept.
+/// Adds this call to the file of `FAKE_MKECTL_RECORD`, if that is set.
 fn record(arguments: &[String], given: Option<&Given<'_>>) -> io::Result<()> {
     let Some(path) = std::env::var_os("FAKE_MKECTL_RECORD") else {
         return Ok(());
@@ -655,7 +654,7 @@ fn record(arguments: &[String], given: Option<&Given<'_>>) -> io::Result<()> {
         "process": std::process::id(),
     });
     let mut record = OpenOptions::new().create(true).append(true).open(path)?;
-    // One write, so the lines of calls at the same time do not mix.
+    // One write, so lines of concurrent calls do not mix.
     record.write_all(format!("{call}\n").as_bytes())
 }
 
@@ -663,7 +662,7 @@ fn version() -> String {
     std::env::var("FAKE_MKECTL_VERSION").unwrap_or_else(|_| VERSION.to_owned())
 }
 
-/// Returns the number in a variable. A value that is none is as good as none: the test will notice.
+/// Returns the number in a variable; `None` if the variable is unset or not a number.
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
@@ -672,7 +671,7 @@ fn clamp(code: u64) -> u8 {
     u8::try_from(code).unwrap_or(u8::MAX)
 }
 
-/// SIGINT and SIGTERM, blocked from now on and waited for.
+/// SIGINT and SIGTERM, which are blocked, so [`Signals::wait`] can receive them.
 struct Signals(libc::sigset_t);
 
 impl Signals {
@@ -689,8 +688,8 @@ impl Signals {
         }
     }
 
-    /// Waits for a signal and returns its name and the exit code that goes with it. With `stubborn`
-    /// it never returns.
+    /// Waits for a signal, and returns its name and its exit code. With `stubborn`, it ignores all
+    /// signals and never returns.
     fn wait(&self, stubborn: bool) -> io::Result<(&'static str, u8)> {
         loop {
             let mut signal = 0;
@@ -699,15 +698,19 @@ impl Signals {
             if answer != 0 {
                 return Err(io::Error::from_raw_os_error(answer));
             }
-            let came = match signal {
+            let received = match signal {
                 libc::SIGINT => ("SIGINT", 130),
                 _ => ("SIGTERM", 143),
             };
             if !stubborn {
-                return Ok(came);
+                return Ok(received);
             }
-            // The reader may have ended.
-            let _ = writeln!(io::stderr(), "WRN received {}, which is ignored", came.0);
+            // The process that reads standard error may have ended.
+            let _ = writeln!(
+                io::stderr(),
+                "WRN received {}, which is ignored",
+                received.0
+            );
         }
     }
 }

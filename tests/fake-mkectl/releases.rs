@@ -1,8 +1,8 @@
-//! What each release of mkectl understands, as far as it is known: its commands, their flags, and
-//! what they print.
+//! The commands of each release of mkectl, their flags and their output, as far as these are
+//! known.
 //!
 //! The sources are the vendor's pages and a lab's scripts (DOCS-SRC, UPG-412, UPG-415, the pages of
-//! single commands for 4.2); where a release's own page was not seen, this table guesses, and so
+//! single commands for 4.2); for releases without a page of their own, this table is a guess and
 //! proves nothing about the real program.
 
 use std::fmt::Write as _;
@@ -30,7 +30,7 @@ const PULL_CREDENTIALS: &[Flag] = &[
     ("--image-registry-username", true),
 ];
 
-/// The release that is played: the numbers of its version.
+/// The simulated release: the numbers of its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Release(u64, u64, u64);
 
@@ -137,7 +137,7 @@ impl Release {
         flags
     }
 
-    /// Returns whether `config get` mixes lines of the log into what it prints.
+    /// Returns whether `config get` mixes lines of the log into the configuration.
     pub(crate) fn mixes_log_and_config(self) -> bool {
         self < Self(4, 1, 3)
     }

@@ -1,7 +1,7 @@
 //! Output on a terminal of 80 columns: no line is wider, so the terminal breaks no word. Lines of a
 //! diff may be wider.
 
-use support::terminal::{COLUMNS, Shown, show, show_as_it_is};
+use support::terminal::{COLUMNS, Shown, show, show_without_term};
 use support::{Arguments, Lab, Sandbox};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
@@ -195,7 +195,7 @@ async fn a_terminal_without_control_sequences_gets_plain_lines() {
     ] {
         let mut command = lab.command(arguments);
         command.env("TERM", "dumb").env_remove("NO_COLOR");
-        let shown = show_as_it_is(command, "");
+        let shown = show_without_term(command, "");
         assert_eq!(shown.code, Some(0), "{}", shown.text);
         let text = shown.text.replace("\r\n", "\n");
         assert!(text.contains(expected), "{text}");

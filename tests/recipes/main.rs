@@ -1,27 +1,28 @@
-//! Follows recipes of CONTRIBUTING.md in copies of the crates that they touch: "Add an MKE
-//! release", "Add a command", "Add an error", and the first step of "Add a task of your own". It is
-//! a program of its own because it builds.
+//! Follows recipes of CONTRIBUTING.md in copies of the crates that they change: "Add an MKE
+//! release", "Add a command", "Add an error", and the first step of "Add a task of your own". This
+//! test binary is separate because it runs cargo.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use programs::Variables;
+use support::Arguments;
 use support::sandbox::repository;
 
-/// What `cargo test -p mke` checks of a release, whichever releases exist.
-const CHECKS: &[&str] = &[
-    "every_fact_has_a_certainty_and_sources_that_fit_it",
-    "keys::tests",
-    "no_release_of_the_table_contradicts_itself",
-    "the_committed_schema_is_the_one_that_is_made",
-    "the_committed_page_is_the_one_that_is_made",
-];
+/// The tests of `cargo test -p mke` that check a release, whichever releases exist.
+const CHECK: &str = "test --package mke --lib -- \
+                     every_fact_has_a_certainty_and_sources_that_fit_it \
+                     keys::tests \
+                     no_release_of_the_table_contradicts_itself \
+                     the_committed_schema_is_the_one_that_is_made \
+                     the_committed_page_is_the_one_that_is_made";
 
-/// A key of `mke4.yaml` that the new release adds.
+/// The entry of a key of `mke4.yaml` that the new release adds.
 const KEY: &str = "      - { key: k0rdent.addedBy422, type: boolean, since: 4.2.2, certainty: documented, source: [K0RDENT-CAPI] }\n";
 
-/// Prints what the program knows of the new release.
+/// An example that prints facts of the new release.
 const SHOW: &str = r#"//! Shows the release that was added.
 fn main() {
     let release = mke::Release::of(&"4.2.2".parse().unwrap()).unwrap();
@@ -33,7 +34,7 @@ fn main() {
 #[test]
 fn a_release_is_added_as_the_recipe_says() {
     let copy = Copy::of_mke();
-    // Step 1 and 2. A fact without a source that fits its certainty is found.
+    // Steps 1 and 2. The tests find a fact whose source does not fit its certainty.
     let table = copy.read("crates/mke/src/releases.yaml");
     let (_, row) = table.rsplit_once("  - version: ").unwrap();
     let row = row.split("    faults:\n").next().unwrap();
@@ -51,7 +52,7 @@ fn a_release_is_added_as_the_recipe_says() {
     copy.write("crates/mke/src/releases.yaml", &(table + &row));
     copy.check().unwrap();
 
-    // Step 4. The schema and the page are found to be stale until step 5.
+    // Step 4. The tests find that the schema and the page are stale until step 5.
     let keys = copy.read("crates/mke/src/keys.yaml");
     copy.write("crates/mke/src/keys.yaml", &(keys + KEY));
     let failed = copy.check().unwrap_err();
@@ -65,18 +66,18 @@ fn a_release_is_added_as_the_recipe_says() {
         ("schema", "environments/environment.schema.json"),
         ("reference", "docs/environment.md"),
     ] {
-        let made = copy.cargo(&["run", "--package", "mke", "--example", example]);
+        let made = copy.cargo(&format!("run --package mke --example {example}"));
         copy.write(file, &made.unwrap());
         assert!(copy.read(file).contains("addedBy422"), "{file}");
     }
     copy.check().unwrap();
 
     copy.write("crates/mke/examples/show.rs", SHOW);
-    let shown = copy.cargo(&["run", "--package", "mke", "--example", "show"]);
+    let shown = copy.cargo("run --package mke --example show");
     assert_eq!(shown.unwrap(), "true true mke_bundle_v4.2.2_arm64.tar.gz\n");
 }
 
-/// The step of a new command, with an error of its own. `KINDS` stands for the arms of `kind`.
+/// The step of a new command, with an error of its own. `KINDS` is replaced by the arms of `kind`.
 const STEP: &str = r#"//! Greets an environment.
 
 use crate::Kind;
@@ -109,7 +110,7 @@ pub fn greet(name: &str) -> Result<String, crate::Error> {
 }
 "#;
 
-/// The command's own file.
+/// The file of the command.
 const TASK: &str = r#"//! `greet`: a greeting.
 
 use std::process::ExitCode;
@@ -128,7 +129,7 @@ pub(crate) fn run(app: &App<'_>) -> Result<ExitCode, Failure> {
 fn a_command_with_an_error_is_added_as_the_recipes_say() {
     let copy = Copy::whole("recipe-of-command");
     let as_list = |line: &str| line.replace("List", "Greet").replace("list", "greet");
-    // "Add a command", step 1 to 3, and step 1 and 3 of "Add an error".
+    // "Add a command", steps 1 to 3, and "Add an error", steps 1 and 3.
     copy.add("xtask/src", "^    List,$", |line| {
         format!("    /// Greet an environment\n{}", as_list(line))
     });
@@ -143,8 +144,10 @@ fn a_command_with_an_error_is_added_as_the_recipes_say() {
     });
     let step = "crates/release/src/report/greet.rs";
     copy.write(step, &STEP.replace("KINDS", ""));
-    // Without step 2 of "Add an error", neither the error nor the step has a kind.
-    let failed = copy.cargo(&["check", "--package", "release"]).unwrap_err();
+    // Without step 2 of "Add an error", both variants lack a kind. `xtask` is checked in place of
+    // `release` alone, so the dependencies of both are checked once, with the same features.
+    let check = "check --package xtask";
+    let failed = copy.cargo(check).unwrap_err();
     assert_eq!(failed.matches("error[E0004]").count(), 2, "{failed}");
     for file in [step, errors] {
         assert!(failed.contains(&format!("--> {file}:")), "{failed}");
@@ -157,12 +160,11 @@ fn a_command_with_an_error_is_added_as_the_recipes_say() {
         line.replace("Helm", "Greet")
     });
 
-    // Without step 4 of "Add a command", nothing runs it.
-    let check = ["check", "--package", "xtask"];
-    let failed = copy.cargo(&check).unwrap_err();
+    // Without step 4 of "Add a command", no code runs the command.
+    let failed = copy.cargo(check).unwrap_err();
     assert!(failed.contains("::Greet` not covered"), "{failed}");
     copy.add("xtask/src/tasks.rs", "list::run\\(app\\),$", as_list);
-    copy.cargo(&check).unwrap();
+    copy.cargo(check).unwrap();
 }
 
 #[test]
@@ -175,11 +177,11 @@ fn a_team_takes_the_place_of_the_example_in_the_workspace() {
         "Cargo.toml",
         &manifest.replacen("\"tests/team\"", "\"team\"", 1),
     );
-    let known = copy.cargo(&["pkgid", "--locked", "team"]);
+    let known = copy.cargo("pkgid --locked team");
     assert!(known.unwrap().contains("/recipe-of-team/team#"));
 }
 
-/// A copy of crates in a folder whose path stays the same, so cargo builds little again.
+/// A copy of crates. Its path is the same in each run, so cargo rebuilds only changed crates.
 struct Copy(Utf8PathBuf);
 
 impl Copy {
@@ -189,7 +191,7 @@ impl Copy {
         Self(folder)
     }
 
-    /// Copies everything that cargo reads.
+    /// Copies all files that cargo reads.
     fn whole(name: &str) -> Self {
         let copy = Self::empty(name);
         for path in ["Cargo.toml", "Cargo.lock", "crates", "xtask", "tests"] {
@@ -198,7 +200,7 @@ impl Copy {
         copy
     }
 
-    /// Copies the crate `mke` and what it uses.
+    /// Copies the crate `mke` and the crates that it depends on.
     fn of_mke() -> Self {
         let copy = Self::empty("recipe");
         for name in ["environment", "files", "mke", "redaction"] {
@@ -221,7 +223,8 @@ impl Copy {
         copy
     }
 
-    /// Copies a file or a folder of the repository, with the times of its files.
+    /// Copies a file or folder of the repository. Modification times stay the same, since cargo
+    /// compares them.
     fn take(&self, path: &str) {
         let (from, to) = (repository().join(path), self.0.join(path));
         std::fs::create_dir_all(to.parent().unwrap()).unwrap();
@@ -237,36 +240,49 @@ impl Copy {
         std::fs::write(self.0.join(path), text).unwrap();
     }
 
-    /// Finds the only line below `path` that matches a pattern, and adds a line after it, made of
-    /// that line.
-    fn add(&self, path: &str, pattern: &str, made_of: impl Fn(&str) -> String) {
+    /// Finds the only line below `path` that matches `pattern`, and inserts `new` of that line
+    /// after it.
+    fn add(&self, path: &str, pattern: &str, new: impl Fn(&str) -> String) {
         let grep = ["-rHnE", "--include=*.rs", pattern, path];
         let found = run(command("grep").current_dir(&self.0).args(grep)).unwrap();
         let mut lines = found.lines();
         let (Some(line), None) = (lines.next(), lines.next()) else {
-            panic!("not one line: {found}");
+            panic!("expected one line: {found}");
         };
         let [file, number, line] = line.splitn(3, ':').collect::<Vec<_>>()[..] else {
-            panic!("not of grep: {line}");
+            panic!("unexpected output of grep: {line}");
         };
         let text = self.read(file);
         let mut lines: Vec<&str> = text.lines().collect();
-        let added = made_of(line);
+        let added = new(line);
         lines.insert(number.parse().unwrap(), &added);
         self.write(file, &(lines.join("\n") + "\n"));
     }
 
-    /// Returns everything that cargo printed, if a check fails.
+    /// Runs the tests of releases.
     fn check(&self) -> Result<String, String> {
-        let test = ["test", "--package", "mke", "--lib", "--"];
-        self.cargo(&[&test[..], CHECKS].concat())
+        self.cargo(CHECK)
     }
 
-    fn cargo(&self, arguments: &[&str]) -> Result<String, String> {
+    /// Runs cargo in the copy, with the target folder of this repository: the crates that both
+    /// depend on are built once.
+    fn cargo(&self, arguments: impl Arguments) -> Result<String, String> {
         let target = Utf8Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+        // Test runners set variables such as `CARGO_PKG_NAME` and `OUT_DIR`. If they reached cargo,
+        // it would rebuild `ring`, whose build script depends on them, and every crate above.
+        let variables = Variables::for_cargo(std::env::vars_os());
         let mut cargo = command(env!("CARGO"));
-        cargo.env("CARGO_TARGET_DIR", target).current_dir(&self.0);
-        run(cargo.arg("--offline").args(arguments))
+        cargo
+            .env_clear()
+            .envs(variables.iter())
+            .env_remove("OUT_DIR")
+            .env("CARGO_TARGET_DIR", target)
+            // Cargo disables it under `CI`, but each recipe builds its crates several times.
+            .env("CARGO_INCREMENTAL", "1")
+            .current_dir(&self.0)
+            .arg("--offline")
+            .args(arguments.words());
+        run(&mut cargo)
     }
 }
 
@@ -275,7 +291,10 @@ fn command(program: &str) -> Command {
     Command::new(program)
 }
 
-/// Returns the standard output of a program that succeeds; otherwise everything that it printed.
+/// Runs a program.
+///
+/// # Errors
+/// The program fails; the error is its standard output and standard error.
 fn run(command: &mut Command) -> Result<String, String> {
     let output = command.output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();

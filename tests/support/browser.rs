@@ -1,20 +1,20 @@
-//! Chromium without a window, which opens pages, measures them and takes pictures.
+//! Headless Chromium, which opens pages, measures them and takes screenshots.
 
 use std::process::Command;
 
 use camino::Utf8Path;
 use serde_json::Value;
 
-/// What is added to the copy of a page that is measured.
+/// The script that measures a page, added to a copy of the page.
 const MEASURE: &str = include_str!("measure.js");
 
 /// The height of a window, in CSS pixels.
 const HEIGHT: u32 = 900;
 
-/// The least width of a window, in CSS pixels.
-const LEAST: u32 = 500;
+/// The minimum width of a window, in CSS pixels.
+const MINIMUM_WIDTH: u32 = 500;
 
-/// Colours that a reader prefers.
+/// The colour scheme that a reader prefers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     /// Dark text on a light ground.
@@ -23,7 +23,7 @@ pub enum Scheme {
     Dark,
 }
 
-/// How a page is looked at.
+/// How the browser shows a page.
 #[derive(Debug, Clone, Copy)]
 pub struct Look {
     /// The width of the window, in CSS pixels.
@@ -38,16 +38,19 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Prepares one.
-    #[expect(clippy::new_without_default, reason = "each has a folder of its own")]
+    /// Makes a browser with an empty profile.
+    #[expect(
+        clippy::new_without_default,
+        reason = "each browser has a folder of its own"
+    )]
     pub fn new() -> Self {
         Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
         }
     }
 
-    /// Opens a page as it is, and returns what the browser's console printed: errors, and what the
-    /// page may not load.
+    /// Opens a page, and returns the messages of the browser's console: errors, and the resources
+    /// that the policy of the page blocked.
     pub fn console(&self, page: &Utf8Path, look: Look) -> String {
         let (_, log) = self.start(
             HEIGHT,
@@ -58,11 +61,10 @@ impl Browser {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// Opens a copy of a page that has a script in it, and returns what the script measures: see
-    /// `measure.js`.
+    /// Opens a copy of a page with the script `measure.js`, and returns its measurements.
     pub fn measure(&self, page: &Utf8Path, look: Look) -> Value {
         let html = std::fs::read_to_string(page).expect("a page");
-        // The copy alone may run a script.
+        // The policy of the page forbids scripts, so the copy has no policy.
         let policy = html
             .find("<meta http-equiv=\"Content-Security-Policy\"")
             .expect("a policy");
@@ -87,7 +89,7 @@ impl Browser {
         serde_json::from_str(&unescaped).unwrap_or_else(|error| panic!("{error}: {unescaped}"))
     }
 
-    /// Takes a picture of the upper part of a page.
+    /// Takes a screenshot of the upper part of a page.
     pub fn picture(&self, page: &Utf8Path, look: Look, height: u32, to: &Utf8Path) {
         let frame = self.frame(&url(page), look, height);
         self.start(height, look, &[&format!("--screenshot={to}"), &frame]);
@@ -97,7 +99,7 @@ impl Browser {
     /// Prints a page as a PDF.
     pub fn print(&self, page: &Utf8Path, to: &Utf8Path) {
         let look = Look {
-            width: LEAST,
+            width: MINIMUM_WIDTH,
             scheme: Scheme::Dark,
         };
         let file = format!("--print-to-pdf={to}");
@@ -105,8 +107,8 @@ impl Browser {
         assert!(to.is_file(), "{to} was not made");
     }
 
-    /// Returns the address of a page around the page. A window of a desktop has a least width, and
-    /// a frame has not. It shows what the framed page has measured.
+    /// Writes a page that shows `url` in a frame and the measurements of the framed page, and
+    /// returns its URL. A frame can be narrower than [`MINIMUM_WIDTH`]; a window cannot.
     fn frame(&self, url: &str, look: Look, height: u32) -> String {
         let Look { width, .. } = look;
         let html = format!(
@@ -133,7 +135,10 @@ impl Browser {
             ])
             .args(["--no-first-run", "--disable-background-networking"])
             .arg(format!("--user-data-dir={}", profile.display()))
-            .arg(format!("--window-size={},{height}", look.width.max(LEAST)))
+            .arg(format!(
+                "--window-size={},{height}",
+                look.width.max(MINIMUM_WIDTH)
+            ))
             .args((look.scheme == Scheme::Dark).then_some("--force-dark-mode"))
             .args(arguments)
             .env("HOME", self.folder.path());

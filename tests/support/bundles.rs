@@ -1,4 +1,4 @@
-//! Bundles for tests, in the vendor's format, whole and broken, and their locks.
+//! Bundles for tests in the vendor's format, intact and damaged, and their locks.
 
 use std::io::{Read as _, Write as _};
 
@@ -9,6 +9,7 @@ use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use semver::Version;
+use sha2::{Digest as _, Sha256};
 
 use crate::Sandbox;
 
@@ -18,7 +19,7 @@ pub const FILE: &str = "mke_bundle_v4.1.5_amd64.tar.gz";
 /// The lock of v4.1.5 in a workspace.
 pub const LOCK: &str = "bundles/v4.1.5-amd64.lock.yaml";
 
-/// Returns the recipe of a small bundle with everything in it: images of one and of several
+/// Returns the recipe of a small bundle with each kind of content: images of one and of several
 /// platforms that share layers, nested names, charts, a release matrix.
 pub fn small() -> Recipe {
     demo(&Version::new(4, 1, 5))
@@ -42,7 +43,8 @@ pub fn tiny() -> Recipe {
     }
 }
 
-/// Returns the recipe of an image for a single platform, whose first layer others have, too.
+/// Returns the recipe of an image for a single platform, whose first layer [`tiny`] shares with
+/// another image.
 pub fn pause(tag: &str) -> ArtifactRecipe {
     let layers = [("base", 900), ("pause", 700)];
     image("pause", tag, &["linux/amd64"], &layers)
@@ -128,22 +130,22 @@ pub fn ingest(recipe: &Recipe, folder: &Utf8Path) -> (Lock, Store) {
     (lock, store)
 }
 
-/// Makes a bundle in a workspace and locks it there; its store is left empty.
+/// Writes a bundle to a workspace and locks it; the store stays empty.
 pub fn make_locked(sandbox: &Sandbox, recipe: &Recipe) {
     put_locked(sandbox, &bytes(recipe));
 }
 
-/// Puts a bundle into a workspace and locks it there; its store is left empty.
+/// Writes the bytes of a bundle to a workspace and locks it; the store stays empty.
 pub fn put_locked(sandbox: &Sandbox, bundle: &[u8]) {
     let file = sandbox.path(&format!("bundles/{FILE}"));
     std::fs::write(&file, bundle).expect("a file");
     sandbox
-        .run(&["lock", "v4.1.5", "--bundle", file.as_str()])
+        .run(&format!("lock v4.1.5 --bundle {file}"))
         .success();
     forget_store(sandbox);
 }
 
-/// Locks a bundle in a workspace as one that is still to be downloaded from `url`.
+/// Locks a bundle that `fetch` has to download from `url`: neither file nor store has it.
 pub fn lock_at(sandbox: &Sandbox, bundle: &[u8], url: &str) {
     put_locked(sandbox, bundle);
     std::fs::remove_file(sandbox.path(&format!("bundles/{FILE}"))).expect("the bundle");
@@ -153,7 +155,7 @@ pub fn lock_at(sandbox: &Sandbox, bundle: &[u8], url: &str) {
     sandbox.write(LOCK, &lock.to_yaml());
 }
 
-/// Locks a release whose bundle is made of a recipe, and reads it into the store.
+/// Locks a release whose bundle is made from a recipe, and reads the bundle into the store.
 pub fn lock_release(sandbox: &Sandbox, release: &str, recipe: &Recipe) {
     let bundle = sandbox.path("bundles/b.tar.gz");
     make(recipe, &bundle);
@@ -163,7 +165,8 @@ pub fn lock_release(sandbox: &Sandbox, release: &str, recipe: &Recipe) {
         .success();
 }
 
-/// Locks a download of a release's mkectl with this content, and keeps it on this machine.
+/// Locks the archive of a release's mkectl with this content, and writes the archive to the
+/// workspace.
 pub fn lock_mkectl(sandbox: &Sandbox, release: &str, program: &[u8]) {
     let archive = pack(&[Member::new("mkectl", program)]);
     let folder = sandbox.path(&format!("bundles/mkectl/{release}/linux-x86_64"));
@@ -173,13 +176,12 @@ pub fn lock_mkectl(sandbox: &Sandbox, release: &str, program: &[u8]) {
     let mut lock = Lock::read(&sandbox.path(&path)).expect("a lock");
     lock.mkectl.retain(|one| one.platform == "linux-x86_64");
     for locked in &mut lock.mkectl {
-        locked.sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&archive));
+        locked.sha256 = sha256(&archive);
     }
     sandbox.write(&path, &lock.to_yaml());
 }
 
-/// Takes the downloads of mkectl out of the lock, so `fetch` does not ask the vendor's server for
-/// one.
+/// Removes the downloads of mkectl from the lock, so `fetch` sends no request to the vendor.
 pub fn forget_mkectl(sandbox: &Sandbox) {
     let mut lock = lock_of(sandbox);
     lock.mkectl.clear();
@@ -191,7 +193,7 @@ pub fn lock_of(sandbox: &Sandbox) -> Lock {
     Lock::read(&sandbox.path(LOCK)).expect("a lock")
 }
 
-/// Removes a workspace's store, as if nothing had been read there yet.
+/// Removes a workspace's store.
 pub fn forget_store(sandbox: &Sandbox) {
     match std::fs::remove_dir_all(sandbox.path("bundles/store")) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("the store: {error}"),
@@ -204,7 +206,7 @@ pub fn forget_store(sandbox: &Sandbox) {
 pub struct Member {
     /// Its path.
     pub path: String,
-    /// What it holds.
+    /// Its content.
     pub bytes: Vec<u8>,
 }
 
@@ -256,7 +258,7 @@ pub fn unpack(bundle: &[u8]) -> Vec<Member> {
     untar(&tar)
 }
 
-/// Returns a bundle of these files, without compression, so what is in it can be found in it.
+/// Returns a bundle of these files without compression, so a test finds their bytes in it.
 pub fn pack(members: &[Member]) -> Vec<u8> {
     gzip(&tar(members))
 }
@@ -266,4 +268,9 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
     encoder.write_all(bytes).expect("gzip");
     encoder.finish().expect("gzip")
+}
+
+/// Returns the SHA-256 of bytes in hexadecimal.
+pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
+    hex::encode(Sha256::digest(bytes))
 }

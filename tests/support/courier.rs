@@ -1,4 +1,4 @@
-//! A medium of a workspace, and the empty machine that it is carried to.
+//! A medium of a workspace, and the disconnected site that unpacks it.
 
 use std::io::Write as _;
 use std::process::Stdio;
@@ -7,16 +7,17 @@ use bundle::Lock;
 use camino::{Utf8Path, Utf8PathBuf};
 use medium::{Assumed, Files, Manifest, RootFile, Served, ServedLock, Source, What, split};
 
+use crate::keys::make_key;
 use crate::{Arguments, Lab, Run, bundles};
 
-/// What `START.txt` of the medium says.
+/// The text of `START.txt` on the medium.
 const START: &str = "Start here.\n";
 
-/// A program that `pack` takes for Airlock.
+/// A script that `pack` accepts as Airlock: `pack` looks for the name of the signers' file.
 pub const PROGRAM: &str = "#!/bin/sh\n# environments/allowed_signers\n";
 
-/// Both sides: the workspace of a lab, which is a repository, and a folder for another one, which
-/// is empty.
+/// A connected and a disconnected side: the workspace of a lab, which is a git repository, and an
+/// empty folder for the workspace inside.
 pub struct Courier {
     /// The connected side.
     pub lab: Lab,
@@ -28,25 +29,25 @@ pub struct Courier {
 
 crate::used_as!(Courier, lab: Lab);
 
-/// What a medium has, other than everything.
+/// The options of a medium. By default it is unsigned, has one volume and carries everything.
 #[derive(Debug, Clone, Default)]
 pub struct Choice {
     /// Whether it is signed.
     pub signed: bool,
-    /// The largest volume.
+    /// The maximum size of a volume, in bytes.
     pub volume: Option<u64>,
-    /// The largest piece.
+    /// The maximum size of a piece, in bytes.
     pub piece: Option<u64>,
-    /// The commits that the other side has.
-    pub known: Vec<String>,
-    /// Contents are left out of which this returns false.
-    pub without: Option<fn(&What) -> bool>,
-    /// What it has besides.
-    pub more: Vec<(What, Utf8PathBuf)>,
+    /// The commits that the inside has already.
+    pub assumed_commits: Vec<String>,
+    /// Returns whether the medium gets this content.
+    pub keep: Option<fn(&What) -> bool>,
+    /// More contents, each with its file.
+    pub extra: Vec<(What, Utf8PathBuf)>,
 }
 
 impl Courier {
-    /// Makes a repository of a lab's workspace, and a key.
+    /// Makes a lab whose workspace is a git repository, and a key that signs media.
     pub async fn new(program: &str, fake_mkectl: &str) -> Self {
         let lab = Lab::new(program, fake_mkectl).await;
         let script = b"#!/bin/sh\nexec mkectl \"$@\"\n";
@@ -64,28 +65,16 @@ impl Courier {
 
     /// Makes a key without a passphrase.
     pub fn new_key(&self, path: &Utf8Path) {
-        let _ = std::fs::remove_file(path);
-        let arguments = [
-            "-q",
-            "-t",
-            "ed25519",
-            "-N",
-            "",
-            "-C",
-            "",
-            "-f",
-            path.as_str(),
-        ];
-        self.output("ssh-keygen", &arguments);
+        make_key(path, "", "");
     }
 
     /// Returns the fingerprint of a key.
     pub fn fingerprint(&self, key: &Utf8Path) -> String {
-        let listed = self.output("ssh-keygen", &["-l", "-f", key.as_str()]);
+        let listed = ssh_keygen(&format!("-l -f {key}"));
         listed.split(' ').nth(1).expect("a fingerprint").to_owned()
     }
 
-    /// Commits everything, and returns the commit.
+    /// Commits all changes of the connected side, and returns the commit.
     pub fn commit(&self, message: &str) -> String {
         self.lab.commit(message)
     }
@@ -95,37 +84,26 @@ impl Courier {
         self.lab.git(arguments)
     }
 
-    /// Runs git in a folder, as the owner of that side.
+    /// Runs git in a folder with the identity of the connected side.
     pub fn git_in(&self, folder: &Utf8Path, arguments: impl Arguments) -> String {
         self.lab.git_in(folder, arguments)
     }
 
-    fn output(&self, program: &str, arguments: impl Arguments) -> String {
-        #[expect(clippy::disallowed_methods, reason = "the operators of both sides")]
-        let output = std::process::Command::new(program)
-            .args(arguments.words())
-            .output()
-            .expect("a program that every machine that builds this has");
-        assert!(
-            output.status.success(),
-            "{program} {arguments:?}: {output:?}"
-        );
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    }
-
-    /// Returns the workspace inside, which does not exist at first.
+    /// Returns a path below the workspace inside, which the first `unpack` creates.
     pub fn inside(&self, below: &str) -> Utf8PathBuf {
         self.lab.path("../inside").join(below)
     }
 
-    /// Returns what the medium consists of.
+    /// Returns the manifest of a medium, and the files of its contents.
     pub fn contents(&self, choice: &Choice) -> (Manifest, Vec<Source>) {
         let sandbox = &self.lab.sandbox;
         let history = sandbox.path("../history");
         let commit = self.git("rev-parse HEAD");
-        let without: Vec<String> = choice.known.iter().map(|one| format!("^{one}")).collect();
+        let excluded: Vec<String> = (choice.assumed_commits.iter())
+            .map(|commit| format!("^{commit}"))
+            .collect();
         let mut create = vec!["bundle", "create", "--quiet", history.as_str(), "main"];
-        create.extend(without.iter().map(String::as_str));
+        create.extend(excluded.iter().map(String::as_str));
         let program = sandbox.path("../program");
         std::fs::write(&program, PROGRAM).expect("a file");
         let mut wanted = vec![
@@ -144,7 +122,7 @@ impl Courier {
                 sandbox.path("bundles/mkectl/v4.1.5/linux-x86_64/mkectl.tar.gz"),
             ),
         ];
-        if !choice.known.contains(&commit) {
+        if !choice.assumed_commits.contains(&commit) {
             self.git(&create);
             let branch = "main".to_owned();
             wanted.insert(0, (What::Repository { branch, commit }, history));
@@ -155,8 +133,8 @@ impl Courier {
             .collect();
         blobs.sort();
         wanted.extend(blobs.into_iter().map(|path| (What::Blob {}, path)));
-        wanted.retain(|(what, _)| choice.without.is_none_or(|keeps| keeps(what)));
-        wanted.extend(choice.more.iter().cloned());
+        wanted.retain(|(what, _)| choice.keep.is_none_or(|keep| keep(what)));
+        wanted.extend(choice.extra.iter().cloned());
         let piece = choice.piece.unwrap_or(medium::LARGEST_PIECE);
         let mut sources: Vec<Source> = wanted
             .into_iter()
@@ -175,7 +153,7 @@ impl Courier {
                 }],
             },
             assumes: Assumed {
-                commits: choice.known.clone(),
+                commits: choice.assumed_commits.clone(),
                 ..Assumed::default()
             },
             files: vec![
@@ -183,12 +161,15 @@ impl Courier {
                 RootFile::of(medium::PROGRAM, PROGRAM.as_bytes()),
             ],
             volumes,
-            contents: sources.iter().map(|one| one.content.clone()).collect(),
+            contents: sources
+                .iter()
+                .map(|source| source.content.clone())
+                .collect(),
         };
         (manifest, sources)
     }
 
-    /// Writes the medium anew.
+    /// Writes the medium in place of an earlier one.
     pub fn pack(&self, choice: &Choice) -> Manifest {
         let (manifest, sources) = self.contents(choice);
         let _ = std::fs::remove_dir_all(&self.medium);
@@ -220,26 +201,16 @@ impl Courier {
         });
     }
 
-    /// Signs bytes as `ssh-keygen` does.
+    /// Returns the signature that `ssh-keygen` makes of these bytes.
     pub fn sign(&self, key: &Utf8Path, bytes: &[u8]) -> String {
         let file = self.lab.path("../signed");
         std::fs::write(&file, bytes).expect("a file");
         let _ = std::fs::remove_file(format!("{file}.sig"));
-        let arguments = [
-            "-q",
-            "-Y",
-            "sign",
-            "-f",
-            key.as_str(),
-            "-n",
-            "airlock",
-            file.as_str(),
-        ];
-        self.output("ssh-keygen", &arguments);
+        ssh_keygen(&format!("-q -Y sign -f {key} -n airlock {file}"));
         std::fs::read_to_string(format!("{file}.sig")).expect("a signature")
     }
 
-    /// Unpacks folders inside.
+    /// Unpacks these folders of media into the workspace inside.
     #[must_use]
     pub fn unpack(&self, folders: &[&Utf8Path], more: &[&str]) -> Run {
         let inside = self.inside("");
@@ -249,7 +220,7 @@ impl Courier {
         self.lab.run(&arguments)
     }
 
-    /// Unpacks a stream inside.
+    /// Unpacks a stream into the workspace inside.
     #[must_use]
     pub fn unpack_stream(&self, stream: &[u8], more: &[&str]) -> Run {
         let inside = self.inside("");
@@ -262,14 +233,14 @@ impl Courier {
             .spawn()
             .expect("the command under test");
         let mut input = child.stdin.take().expect("a pipe");
-        // It may end before it has read everything.
+        // `unpack` may end before it has read the whole stream.
         let _ = input.write_all(stream);
         drop(input);
         let output = child.wait_with_output().expect("the command under test");
         self.lab.ended(&output)
     }
 
-    /// Checks that the workspace inside has everything that the medium has.
+    /// Checks that the workspace inside has all contents of the manifest.
     #[track_caller]
     pub fn assert_complete(&self, manifest: &Manifest) {
         let store = bundle::Store::open(&self.inside("bundles/store")).expect("a store");
@@ -300,4 +271,15 @@ impl Courier {
         }
         assert!(!self.inside("bundles/unpack").exists());
     }
+}
+
+/// Runs `ssh-keygen`, and returns its output.
+fn ssh_keygen(arguments: &str) -> String {
+    #[expect(clippy::disallowed_methods, reason = "OpenSSH signs media")]
+    let output = std::process::Command::new("ssh-keygen")
+        .args(arguments.words())
+        .output()
+        .expect("`ssh-keygen` of OpenSSH");
+    assert!(output.status.success(), "{arguments}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }

@@ -1,4 +1,4 @@
-//! An environment that is deployed to a registry of the test, by a fake mkectl.
+//! A workspace whose environment is deployed to a registry of the test by a fake mkectl.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ pub struct Call {
     pub arguments: Vec<String>,
     /// Its environment.
     pub environment: BTreeMap<String, String>,
-    /// What could be read from its standard input.
+    /// The text of its standard input.
     pub stdin: String,
     /// The text of the file that `--file` named.
     pub file: Option<String>,
@@ -39,14 +39,14 @@ pub struct Call {
 }
 
 impl Lab {
-    /// Makes it, with an empty registry and no receipt.
+    /// Makes a lab with an empty registry and without a receipt.
     pub async fn new(program: &str, fake_mkectl: &str) -> Self {
         let lab = Self::without_mkectl(program).await;
         lab.sandbox.install(fake_mkectl, "mkectl");
         lab
     }
 
-    /// Makes it without any mkectl.
+    /// Makes a lab without mkectl on its PATH.
     pub async fn without_mkectl(program: &str) -> Self {
         let mut sandbox = Sandbox::new(program);
         let registry = TestRegistry::embedded().await;
@@ -100,7 +100,7 @@ accept: [telemetry]
         text.lines().map(call).collect()
     }
 
-    /// Returns the calls of `mkectl apply` that were to apply something.
+    /// Returns the calls of `mkectl apply` that change a cluster: neither `--help` nor `--dry-run`.
     pub fn applies(&self) -> Vec<Call> {
         let mut calls = self.calls();
         calls.retain(|call| call.arguments.first().is_some_and(|word| word == "apply"));
@@ -111,9 +111,9 @@ accept: [telemetry]
         calls
     }
 
-    /// Returns the repositories that the registry has.
+    /// Returns the repositories of the registry.
     pub async fn repositories(&self) -> Vec<String> {
-        // It is installed already where another test was faster.
+        // This fails if another test of the process has installed the provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let url = format!("http://{}/v2/_catalog?n=1000", self.registry.address);
         let answer = reqwest::get(url).await.expect("the registry's catalog");
@@ -122,7 +122,7 @@ accept: [telemetry]
         serde_json::from_value(catalog["repositories"].clone()).expect("names")
     }
 
-    /// Returns the receipt, with what differs from run to run replaced.
+    /// Reads the receipt, with the values that differ from run to run replaced.
     pub fn receipt(&self) -> String {
         self.sandbox.receipt("lab")
     }

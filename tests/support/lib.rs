@@ -1,15 +1,17 @@
 //! What the integration tests share: a workspace in a temporary folder, the command run in it,
 //! bundles made in code, registries to push to, and a server to download from.
 //!
-//! A sandbox sees nothing of the machine: its environment is cleared, its HOME is its own, PATH
-//! holds only what a test puts there. What it prints is redacted, so snapshots hold on every
-//! machine.
+//! A sandbox is isolated from the machine: its environment is cleared, it has a HOME of its own,
+//! and PATH has only the programs that a test installs. Output is redacted, so snapshots are the
+//! same on every machine.
 
-/// Lets a place that tests share be used as one of its fields: a lab as its workspace.
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Implements `Deref` to a field, so a lab has the methods of its workspace.
 #[macro_export]
 macro_rules! used_as {
-    ($place:ty, $field:ident: $target:ty) => {
-        impl std::ops::Deref for $place {
+    ($type:ty, $field:ident: $target:ty) => {
+        impl std::ops::Deref for $type {
             type Target = $target;
 
             fn deref(&self) -> &$target {
@@ -17,7 +19,7 @@ macro_rules! used_as {
             }
         }
 
-        impl std::ops::DerefMut for $place {
+        impl std::ops::DerefMut for $type {
             fn deref_mut(&mut self) -> &mut $target {
                 &mut self.$field
             }
@@ -28,6 +30,7 @@ macro_rules! used_as {
 pub mod browser;
 pub mod bundles;
 pub mod courier;
+pub mod keys;
 pub mod lab;
 pub mod namespaces;
 pub mod registries;
@@ -50,3 +53,8 @@ pub use servers::{Asked, Certificates, FaultyRegistry, Server, faulty, server};
 pub use terminators::Terminator;
 pub use tls::TlsProxy;
 pub use web::Web;
+
+/// Locks a mutex, also after a thread panicked with it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,10 +1,9 @@
-//! Machines of a test in namespaces of this one: networks of their own, with OpenSSH's server on
-//! each.
+//! Machines of a test in namespaces of this machine. Each has a network of its own and runs
+//! OpenSSH's server.
 //!
-//! Nothing of it has a name anywhere: a namespace lives as long as the process that it was made
-//! for, and those end with the test, however it ends (the system kills them when the thread that
-//! started them is gone). Addresses are in 10.213.0.0/16, which only these namespaces know. Root is
-//! needed, and OpenSSH, iproute2 and util-linux.
+//! The namespaces have no names: a namespace ends with its process. The kernel kills these
+//! processes when the thread that started them ends, so none outlives the test. Addresses are in
+//! 10.213.0.0/16 and exist only in the namespaces. Requires root, OpenSSH, iproute2 and util-linux.
 
 #![expect(
     clippy::disallowed_methods,
@@ -20,42 +19,44 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-/// The programs that a node has, unless a test takes some away. `systemctl` is none of the real
-/// ones.
+use crate::keys::make_key;
+
+/// The programs that a node has unless a test removes some. `systemctl` is a script besides
+/// these.
 pub const PROGRAMS: [&str; 16] = [
     "sh", "date", "uname", "getent", "curl", "wget", "openssl", "sed", "grep", "tr", "df", "tail",
     "sort", "timeout", "env", "id",
 ];
 
-/// Where the operator and the registries are.
+/// The address of the hub, where the operator and the registries are.
 pub const HUB: &str = "10.213.0.1";
 
-/// Another address of the same machine.
+/// A second address of the hub.
 pub const HUB_TOO: &str = "10.213.0.2";
 
-/// Machines in namespaces. They are gone when this is dropped.
+/// Machines in namespaces; they end when this is dropped.
 pub struct Namespaces {
     folder: tempfile::TempDir,
     hub: Machine,
     nodes: Vec<Machine>,
 }
 
-/// What is special about a node.
+/// How a node differs from the default.
 #[derive(Debug, Clone)]
 pub struct Special {
     /// Lines of `/etc/hosts`.
     pub hosts: String,
-    /// Lines of the server's configuration, before all others.
+    /// Lines at the start of the configuration of the SSH server.
     pub sshd: String,
     /// More variables of its shells, `NAME=value` with spaces between them.
     pub variables: String,
-    /// The key that it lets in: `user` or `user-other`.
+    /// The key that the SSH server accepts: `user` or `user-other`.
     pub lets_in: &'static str,
-    /// Programs that it has not.
+    /// Programs that the node lacks.
     pub lacks: &'static [&'static str],
     /// Shell commands in its namespaces before the server starts.
     pub before: String,
-    /// The node, by its index, that this one is behind, in a network of their own.
+    /// The index of the node through which alone this node is reached, by a network of the two.
     pub behind: Option<usize>,
 }
 
@@ -83,7 +84,7 @@ impl Drop for Machine {
 }
 
 impl Machine {
-    /// Starts a shell text in namespaces of its own, which end when it ends.
+    /// Runs a shell script in new namespaces, which end with the script.
     fn start(text: &str, arguments: &[&str], log: &Utf8Path) -> Self {
         let log = std::fs::File::create(log).expect("a log");
         let mut command = Command::new("unshare");
@@ -112,8 +113,8 @@ impl Machine {
 }
 
 impl Namespaces {
-    /// Starts nodes, each with what is special about it, and waits until they listen. Node `i` has
-    /// the address [`Namespaces::address`]. `hosts` is the operator's `/etc/hosts`.
+    /// Starts nodes, and waits until their SSH servers listen. Node `i` has the address
+    /// [`Namespaces::address`]. `hosts` is the operator's `/etc/hosts`.
     pub fn start(hosts: &str, nodes: &[Special]) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("airlock-nodes-")
@@ -121,7 +122,7 @@ impl Namespaces {
             .expect("a folder");
         let path = Utf8PathBuf::from_path_buf(folder.path().to_owned()).expect("a path in UTF-8");
         for key in ["host", "host-other", "user", "user-other"] {
-            make_key(&path.join(key));
+            make_key(&path.join(key), "airlock-test", "");
         }
         std::fs::write(path.join("hosts"), hosts).expect("a file");
         let text = format!(
@@ -149,14 +150,14 @@ impl Namespaces {
         }
     }
 
-    /// Returns a file of the test's: `user` and `user-other` are private keys, of which the first
-    /// is let in everywhere.
+    /// Returns a file in the folder of the machines, such as the private keys `user`, which the
+    /// nodes accept by default, and `user-other`.
     pub fn file(&self, name: &str) -> Utf8PathBuf {
         let path = self.folder.path().join(name);
         Utf8PathBuf::from_path_buf(path).expect("a path in UTF-8")
     }
 
-    /// Returns the line of a known host: its own key, or one that it has not.
+    /// Returns a line of `known_hosts`, with the key of the host or with a different one.
     pub fn known_host(&self, address: &str, is_own: bool) -> String {
         let file = if is_own { "host.pub" } else { "host-other.pub" };
         let key = std::fs::read_to_string(self.file(file)).expect("a key");
@@ -168,12 +169,12 @@ impl Namespaces {
         format!("10.213.0.{}", index + 11)
     }
 
-    /// Returns the address of a node behind another one.
+    /// Returns the address of a node that is reached through another node.
     pub fn address_behind(index: usize) -> String {
         format!("10.213.{}.2", index + 11)
     }
 
-    /// Listens where the operator is.
+    /// Listens in the network of the operator.
     pub fn listen(&self, address: &str) -> TcpListener {
         let namespace = self.hub.namespace("net");
         let address = address.to_owned();
@@ -190,7 +191,7 @@ impl Namespaces {
         listening.join().expect("a thread")
     }
 
-    /// Has a command run where the operator is.
+    /// Makes a command run in the namespaces of the operator.
     pub fn place(&self, command: &mut Command) {
         let namespaces = [
             (self.hub.namespace("net"), libc::CLONE_NEWNET),
@@ -209,7 +210,7 @@ impl Namespaces {
                         return Err(std::io::Error::last_os_error());
                     }
                 }
-                // Another mount namespace begins at its root.
+                // Entering a mount namespace changes the current folder to its root.
                 match libc::chdir(here.as_ptr()) {
                     -1 => Err(std::io::Error::last_os_error()),
                     _ => Ok(()),
@@ -250,7 +251,7 @@ fn node(folder: &Utf8Path, index: usize, special: &Special) -> Machine {
     let systemctl = bin.join("systemctl");
     std::fs::write(&systemctl, "#!/bin/sh\nexit 3\n").expect("a file");
     std::fs::set_permissions(&systemctl, std::fs::Permissions::from_mode(0o755)).expect("a mode");
-    // A machine that the vendor lists, whatever this one is.
+    // A machine that meets the requirements of the vendor.
     for (name, text) in [
         ("hosts", special.hosts.clone()),
         ("os-release", "ID=ubuntu\nVERSION_ID=\"22.04\"\n".to_owned()),
@@ -291,7 +292,7 @@ fn node(folder: &Utf8Path, index: usize, special: &Special) -> Machine {
     Machine::start(&text, &arguments, &folder.join(format!("node-{index}.log")))
 }
 
-/// Gives a node its link, to the hub or to the node that it is behind.
+/// Connects a node to the hub, or to the node through which it is reached.
 fn connect(hub: &Machine, machines: &[Machine], index: usize, special: &Special) {
     let (hub, own) = (hub.0.id(), machines[index].0.id());
     match special.behind {
@@ -328,15 +329,7 @@ fn run(text: &str) {
     );
 }
 
-fn make_key(path: &Utf8Path) {
-    let made = Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-C", "airlock-test", "-f"])
-        .arg(path)
-        .status();
-    assert!(made.expect("`ssh-keygen` of OpenSSH").success());
-}
-
-/// Waits until a log says that a program is listening.
+/// Waits until a log reports that its program listens.
 fn wait_for(log: &Utf8Path) {
     let begun = Instant::now();
     loop {
@@ -349,7 +342,7 @@ fn wait_for(log: &Utf8Path) {
     }
 }
 
-/// Finds a program of this machine.
+/// Finds a program on PATH or in /usr/sbin.
 pub fn which(program: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

@@ -1,4 +1,4 @@
-//! A workspace of its own for each test, and the real command run in it.
+//! A temporary workspace for each test, in which it runs the real command.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-/// What Airlock ships of the folders where a team adds its own.
+/// The files that Airlock ships in folders to which a team adds files of its own.
 const SHIPPED: [&str; 6] = [
     "bundles/v4.1.5-demo-amd64.lock.yaml",
     "environments/base.yaml",
@@ -26,10 +26,10 @@ pub struct Sandbox {
     variables: BTreeMap<String, String>,
 }
 
-/// What a run of the command came to.
+/// The result of a run of the command.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// Its exit code; `None` when a signal ended it.
+    /// The exit code; `None` if a signal ended the run.
     pub code: Option<i32>,
     /// Standard output, redacted.
     pub stdout: String,
@@ -37,14 +37,20 @@ pub struct Run {
     pub stderr: String,
 }
 
-/// The arguments of a command: one text of words with spaces between them, or a list of any
-/// arguments.
+/// The arguments of a command: a text of words that are separated by single spaces, or a list,
+/// which may have spaces in its arguments.
 pub trait Arguments: Copy + std::fmt::Debug {
-    /// Returns them one by one.
+    /// Returns the arguments as a list.
     fn words(&self) -> Vec<&str>;
 }
 
 impl Arguments for &str {
+    fn words(&self) -> Vec<&str> {
+        self.split(' ').collect()
+    }
+}
+
+impl Arguments for &String {
     fn words(&self) -> Vec<&str> {
         self.split(' ').collect()
     }
@@ -99,8 +105,8 @@ impl Sandbox {
         self.is_alias = false;
     }
 
-    /// Makes a workspace with the environments that are committed here, also those that a team has
-    /// added.
+    /// Makes a workspace with the committed environments of this repository, including those that a
+    /// team has added.
     pub fn committed(program: &str) -> Self {
         let sandbox = Self::new(program);
         let environments = "environments";
@@ -122,7 +128,7 @@ impl Sandbox {
         let moved = text.replace("127.0.0.1:5443", &format!("127.0.0.1:{}", free_port()));
         assert_ne!(
             text, moved,
-            "the demo's registry has moved; tell this function where to"
+            "the address of the demo's registry has changed: update this function"
         );
         std::fs::write(&demo, moved).expect("the demo's file");
         sandbox
@@ -159,7 +165,8 @@ impl Sandbox {
         std::fs::write(path, text).expect("a file");
     }
 
-    /// Logs in to a host, as `docker login` keeps it: `login` is `user:password` in Base64.
+    /// Writes the file in which `docker login` keeps the login to a host: `login` is
+    /// `user:password` in Base64.
     pub fn log_in(&self, host: &str, login: &str) {
         let folder = self.home().join(".docker");
         std::fs::create_dir_all(&folder).expect("a folder");
@@ -188,7 +195,7 @@ impl Sandbox {
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// Reads an environment's receipt, with what differs from run to run replaced.
+    /// Reads an environment's receipt, with the values that differ from run to run replaced.
     pub fn receipt(&self, environment: &str) -> String {
         let text = self.read(&format!("environments/{environment}/receipt.yaml"));
         let mut redacted = String::new();
@@ -213,14 +220,14 @@ impl Sandbox {
         redacted
     }
 
-    /// Returns every file below the sandbox, workspace, home and PATH alike, with its content.
+    /// Returns every file of the sandbox, in the workspace, HOME and PATH, with its content.
     pub fn files(&self) -> BTreeMap<Utf8PathBuf, Vec<u8>> {
         let mut files = BTreeMap::new();
         collect(&self.root, &mut files);
         files
     }
 
-    /// Returns the state of every file of the workspace, to be compared with a later one.
+    /// Returns the state of every file of the workspace, for [`Sandbox::changes_since`].
     pub fn state(&self) -> State {
         let files = self.files().into_iter();
         let files = files.filter_map(|(path, content)| {
@@ -231,8 +238,8 @@ impl Sandbox {
         State(files.collect())
     }
 
-    /// Returns the files of the workspace that were written, made or removed since then, whatever
-    /// is in them.
+    /// Returns the files of the workspace that were written, created or removed since `before`,
+    /// also those with the same content.
     pub fn changes_since(&self, before: &State) -> Vec<String> {
         let now = self.state();
         let names = before.0.keys().chain(now.0.keys());
@@ -245,26 +252,25 @@ impl Sandbox {
         changed
     }
 
-    /// Puts the program `source` on the command's PATH under `name`, in place of one of that name.
+    /// Puts the program `source` on the command's PATH under `name`, replacing an earlier one.
     pub fn install(&self, source: &str, name: &str) {
         let _ = std::fs::remove_file(self.bin().join(name));
         std::os::unix::fs::symlink(source, self.bin().join(name)).expect("a link");
     }
 
-    /// Puts a program with this content on the command's PATH, in place of one of that name.
+    /// Puts a program with this content on the command's PATH, replacing an earlier one.
     pub fn install_script(&self, name: &str, program: impl AsRef<[u8]>) {
         write_program(&self.bin().join(name), program);
     }
 
-    /// Puts a program that every machine has which builds this on the command's PATH, and returns
-    /// its file.
+    /// Puts a program of this machine, such as git, on the command's PATH, and returns its file.
     pub fn install_system(&self, name: &str) -> Utf8PathBuf {
         let program = system(name);
         self.install(program.as_str(), name);
         program
     }
 
-    /// Makes a repository of the workspace, which ignores what this one ignores.
+    /// Makes the workspace a git repository with the `.gitignore` of this repository.
     pub fn init_git(&self) {
         self.install_system("git");
         let ignored = std::fs::read_to_string(repository().join(".gitignore"));
@@ -272,7 +278,7 @@ impl Sandbox {
         self.git("init --quiet --initial-branch=main");
     }
 
-    /// Commits everything, and returns the commit.
+    /// Commits all changes, and returns the commit.
     pub fn commit(&self, message: &str) -> String {
         self.git("add --all");
         self.git(&["commit", "--quiet", "--allow-empty", "--message", message]);
@@ -301,7 +307,7 @@ impl Sandbox {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// Sets a variable for all runs to come.
+    /// Sets an environment variable for all later runs.
     pub fn variable(&mut self, name: &str, value: &str) -> &mut Self {
         self.variables.insert(name.to_owned(), value.to_owned());
         self
@@ -328,7 +334,7 @@ impl Sandbox {
         command
     }
 
-    /// Returns the command as a script would type it: with `--yes` where a plan requires approval.
+    /// Returns the command as a script would run it: with `--yes` where a plan requires approval.
     pub fn approved(&self, arguments: impl Arguments) -> Command {
         let asks = ["deploy", "apply", "migrate"];
         let approves = ["--plan", "--yes", "--dry-run", "--help"];
@@ -353,7 +359,7 @@ impl Sandbox {
         self.ended(&output)
     }
 
-    /// Returns the result of a process that ran in this workspace came to.
+    /// Returns the result of a process that ran in this workspace.
     #[must_use]
     pub fn ended(&self, output: &Output) -> Run {
         Run {
@@ -363,30 +369,27 @@ impl Sandbox {
         }
     }
 
-    /// Packs a medium of the environment `lab` and unpacks it into an empty folder, which is
-    /// returned.
+    /// Packs a medium of the environment `lab` and unpacks it into an empty folder. Returns the
+    /// folder.
     #[track_caller]
     pub fn carry(&self) -> Utf8PathBuf {
         self.write("../program", crate::PROGRAM);
         let (medium, inside) = (self.path("../medium"), self.path("../inside"));
-        let program = ["--program", "../program", "--out", medium.as_str()];
-        self.run(&[&["pack", "lab"], &program[..]].concat())
-            .success();
-        let unpack = ["unpack", medium.as_str(), "--allow-unsigned"];
-        self.run(&[&unpack[..], &["-C", inside.as_str()]].concat())
-            .success();
+        let pack = format!("pack lab --program ../program --out {medium}");
+        self.run(&pack).success();
+        let unpack = format!("unpack {medium} --allow-unsigned -C {inside}");
+        self.run(&unpack).success();
         inside
     }
 
-    /// Locks a bundle as this release, whatever the bundle itself says.
+    /// Locks a bundle as this release, even if the bundle is of a different one.
     #[track_caller]
     pub fn lock_as(&self, release: &str, bundle: &Utf8Path) {
-        let lock = ["lock", release, "--bundle", bundle.as_str()];
-        self.run(&[&lock[..], &["--force-release"]].concat())
-            .success();
+        let lock = format!("lock {release} --bundle {bundle} --force-release");
+        self.run(&lock).success();
     }
 
-    /// Replaces what differs from machine to machine and from run to run.
+    /// Replaces values that differ between machines and between runs.
     pub fn redact(&self, text: &str) -> String {
         let mut text = text
             .replace(self.path("").as_str().trim_end_matches('/'), "[WORKSPACE]")
@@ -399,7 +402,7 @@ impl Sandbox {
     }
 }
 
-/// The files of a workspace at some time: when each was changed, and its content.
+/// The files of a workspace at one time, each with its time of change and its content.
 pub struct State(BTreeMap<Utf8PathBuf, (SystemTime, Vec<u8>)>);
 
 impl Run {
@@ -479,7 +482,7 @@ impl Run {
     }
 }
 
-/// A text that a test looks into.
+/// Assertions about a text.
 pub trait Text {
     /// Checks that the text contains this part, and shows the text if not.
     fn has(&self, part: &str) -> &Self;
@@ -502,14 +505,14 @@ impl Text for str {
     }
 }
 
-/// Returns where a program is that every machine has which builds this.
+/// Returns the path of a program of this machine.
 fn system(name: &str) -> Utf8PathBuf {
     let folders = ["/usr/bin", "/usr/local/bin"].into_iter();
     let mut paths = folders.map(|folder| Utf8Path::new(folder).join(name));
     paths.find(|path| path.exists()).expect("the program")
 }
 
-/// Writes a program, in place of what is there.
+/// Writes an executable file, replacing an earlier one.
 pub fn write_program(path: &Utf8Path, program: impl AsRef<[u8]>) {
     let _ = std::fs::remove_file(path);
     std::fs::write(path, program).expect("a file");
@@ -546,7 +549,7 @@ fn described(folder: &Utf8Path) -> Vec<String> {
     names
 }
 
-/// Returns a port that is free at this moment.
+/// Returns a free port of loopback.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
@@ -554,7 +557,8 @@ pub fn free_port() -> u16 {
         .port()
 }
 
-/// Copies what is committed, a file or a folder: no bundle, no store, no receipt, no log.
+/// Copies a file or folder of this repository without the files that git ignores: bundles, stores,
+/// receipts and logs.
 fn copy_committed(from: &Utf8Path, to: &Utf8Path) {
     let name = from.file_name().expect("a name");
     if !from.is_dir() {
@@ -584,8 +588,8 @@ fn collect(folder: &Utf8Path, files: &mut BTreeMap<Utf8PathBuf, Vec<u8>>) {
     }
 }
 
-/// Removes how long a step took, `, 2.10 MB in 1.2 s, 1.75 MB/s`, which is reported only for steps
-/// that took a while.
+/// Removes the duration of a step, `, 2.10 MB in 1.2 s, 1.75 MB/s`, which the command reports only
+/// for long steps.
 fn redact_speeds(text: &str) -> String {
     let mut redacted = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
@@ -607,7 +611,7 @@ fn redact_speeds(text: &str) -> String {
     redacted
 }
 
-/// Replaces what is random in the names of files that mkectl alone reads, `.mke4-a1B2c3.yaml`.
+/// Replaces the random part in the names of temporary files for mkectl, `.mke4-a1B2c3.yaml`.
 fn redact_random(text: &str) -> String {
     let mut parts = text.split("/.mke4-");
     let mut redacted = parts.next().unwrap_or_default().to_owned();

@@ -1,5 +1,5 @@
-//! Counts the bytes that go to a registry, and hands them on as they come: what is cut on one side
-//! is cut on the other.
+//! Counts the bytes that go to a registry, and forwards them as they arrive. A connection that ends
+//! on one side ends on the other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A listener on loopback before a registry.
+/// A TCP proxy on loopback in front of a registry.
 pub struct Tap {
-    /// Its address, `127.0.0.1:port`, to be used in the registry's place.
+    /// The address of the proxy, `127.0.0.1:port`, which clients use instead of the registry's.
     pub address: String,
     sent: Arc<AtomicU64>,
 }
 
 impl Tap {
-    /// Starts one before the registry at `address`.
+    /// Starts a proxy in front of the registry at `address`.
     pub async fn before(address: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let tap = Self {
@@ -25,7 +25,7 @@ impl Tap {
         let (sent, registry) = (Arc::clone(&tap.sent), address.to_owned());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(hand_on(client, registry.clone(), Arc::clone(&sent)));
+                tokio::spawn(forward(client, registry.clone(), Arc::clone(&sent)));
             }
         });
         tap
@@ -37,13 +37,13 @@ impl Tap {
     }
 }
 
-async fn hand_on(client: TcpStream, registry: String, sent: Arc<AtomicU64>) {
+async fn forward(client: TcpStream, registry: String, sent: Arc<AtomicU64>) {
     let Ok(server) = TcpStream::connect(registry).await else {
         return;
     };
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let there = async move {
+    let upload = async move {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
             sent.fetch_add(length as u64, Ordering::SeqCst);
@@ -51,12 +51,12 @@ async fn hand_on(client: TcpStream, registry: String, sent: Arc<AtomicU64>) {
                 break;
             }
         }
-        // The registry learns that nothing more comes, and may still answer.
+        // Closes only the sending half: the registry may still respond.
         let _ = to_server.shutdown().await;
     };
-    let back = async move {
+    let download = async move {
         let _ = tokio::io::copy(&mut from_server, &mut to_client).await;
         let _ = to_client.shutdown().await;
     };
-    tokio::join!(there, back);
+    tokio::join!(upload, download);
 }

@@ -1,4 +1,4 @@
-//! A terminal of 80 columns, on which the command is run.
+//! A terminal of 80 columns on which a test runs the command.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -13,18 +13,18 @@ pub const COLUMNS: u16 = 80;
 pub struct Shown {
     /// The exit code; `None` when a signal ended it.
     pub code: Option<i32>,
-    /// The text, with the characters that move the cursor.
+    /// The text, with its escape sequences.
     pub text: String,
 }
 
-/// Runs a command on a terminal of colours on which `typed` is typed.
+/// Runs a command on a terminal with 256 colours, and types `typed`.
 pub fn show(mut command: Command, typed: &str) -> Shown {
     command.env("TERM", "xterm-256color");
-    show_as_it_is(command, typed)
+    show_without_term(command, typed)
 }
 
-/// Runs a command on a terminal of the type in its variables, on which `typed` is typed.
-pub fn show_as_it_is(mut command: Command, typed: &str) -> Shown {
+/// Runs a command on a terminal of the type in its variable `TERM`, and types `typed`.
+pub fn show_without_term(mut command: Command, typed: &str) -> Shown {
     let (mut controller, terminal) = open();
     controller
         .write_all(typed.as_bytes())
@@ -50,7 +50,7 @@ pub fn show_as_it_is(mut command: Command, typed: &str) -> Shown {
 }
 
 impl Shown {
-    /// Returns the lines without what colours them and moves the cursor.
+    /// Returns the lines without escape sequences.
     pub fn lines(&self) -> Vec<String> {
         let sequence = regex_lite::Regex::new("\u{1b}\\[[0-9;?]*[A-Za-z]").expect("a pattern");
         let plain = sequence.replace_all(&self.text, "");
@@ -58,7 +58,7 @@ impl Shown {
     }
 }
 
-/// Returns the two ends of a new terminal: the one that types and reads, and the one for a command.
+/// Returns the two ends of a new terminal: the controller, and the end for a command.
 ///
 /// # Panics
 /// This machine has no terminal left.

@@ -1,5 +1,5 @@
-//! nginx and haproxy, as people put them before a registry to end TLS: the packaged defaults, and
-//! nothing tuned.
+//! nginx and haproxy, which terminate TLS in front of a registry with the defaults of their
+//! packages.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -19,8 +19,8 @@ pub struct Terminator {
 }
 
 impl Terminator {
-    /// Starts nginx before `target`: `proxy_pass` alone. Bodies have the default limit of 1 MiB,
-    /// and the registry sees its own address as `Host`.
+    /// Starts nginx in front of `target`, with `proxy_pass` alone. Bodies have the default limit of
+    /// 1 MiB, and the registry sees its own address as `Host`.
     pub async fn nginx(target: &str) -> Self {
         Self::start(target, "nginx.conf", |folder, port| {
             let at = folder.display();
@@ -52,8 +52,8 @@ http {{
         .await
     }
 
-    /// Starts haproxy before `target`, with the time-outs of Debian's package. The registry sees a
-    /// plain `http` request.
+    /// Starts haproxy in front of `target`, with the time-outs of Debian's package. The registry
+    /// sees a plain `http` request.
     pub async fn haproxy(target: &str) -> Self {
         Self::start(target, "haproxy.cfg", |folder, port| {
             let at = folder.display();
@@ -115,7 +115,7 @@ backend registry
         panic!("{name} before {target}: {}", started.log("output"));
     }
 
-    /// Returns what it has written to a file of its folder, `access.log` for example.
+    /// Returns the text of a file in the folder of the proxy, `access.log` for example.
     pub fn log(&self, name: &str) -> String {
         std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
     }
@@ -123,7 +123,7 @@ backend registry
 
 impl Drop for Terminator {
     fn drop(&mut self) {
-        // nginx ends its workers on a signal that it can catch.
+        // nginx must catch the signal to end its workers, so it cannot be SIGKILL.
         // SAFETY: the process was started here and has not been waited for.
         unsafe { libc::kill(self.process.id().cast_signed(), libc::SIGTERM) };
         let _ = self.process.wait();
@@ -131,7 +131,7 @@ impl Drop for Terminator {
 }
 
 fn program(name: &str, arguments: &[&str]) -> Command {
-    // Debian puts both where only root looks.
+    // Debian installs both in /usr/sbin, which only root has on PATH.
     let path = format!("/usr/sbin/{name}");
     let path = if Path::new(&path).is_file() {
         &path

@@ -1,4 +1,4 @@
-//! A proxy that ends TLS before a server of a test, with a certificate that a test decides about.
+//! A proxy that terminates TLS in front of a server, with a certificate that the test defines.
 
 use std::net::SocketAddr;
 
@@ -22,7 +22,7 @@ impl Drop for TlsProxy {
 }
 
 impl TlsProxy {
-    /// Starts one before `target`, with a certificate for `names` that `change` has changed.
+    /// Starts a proxy in front of `target`. `change` edits its certificate, which is for `names`.
     pub async fn start(
         target: &str,
         names: &[&str],
@@ -32,7 +32,7 @@ impl TlsProxy {
         Self::start_on(listener, target, names, change)
     }
 
-    /// Starts one that listens there.
+    /// Starts a proxy that accepts the connections of `listener`.
     pub fn start_on(
         listener: TcpListener,
         target: &str,

@@ -1,4 +1,4 @@
-//! A server of tokens that a registry trusts, as the registries on the internet have one.
+//! A token server that a registry trusts, as public registries have one.
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
@@ -10,10 +10,10 @@ use servers::{Asked, Certificates, Server};
 
 use crate::registries::{PASSWORD, USER};
 
-/// Who issues the tokens.
+/// The issuer of the tokens.
 pub(crate) const ISSUER: &str = "tokens of a test";
 
-/// Whom the tokens are for.
+/// The audience of the tokens.
 pub(crate) const SERVICE: &str = "registry";
 
 /// Starts a server that gives [`USER`] a token for each scope, signed with the key of
@@ -33,7 +33,7 @@ pub(crate) async fn start(certificates: Certificates) -> Server {
     .await
 }
 
-/// Returns what a request asks access to.
+/// Returns the access that a request asks for, as the claim `access` of a token.
 fn access(asked: &Asked) -> Vec<Value> {
     let scopes = asked.parameter("scope").unwrap_or_default();
     let of_scope = |scope: &str| {
@@ -45,7 +45,7 @@ fn access(asked: &Asked) -> Vec<Value> {
     scopes.split(' ').filter_map(of_scope).collect()
 }
 
-/// Returns a JWT, signed as ES256, with the certificate of its key.
+/// Returns a JWT, signed with ES256, that contains the certificate of its key.
 fn token(certificates: &Certificates, access: &[Value]) -> String {
     let certificate = BASE64_STANDARD.encode(certificates.leaf.der());
     let header = json!({ "typ": "JWT", "alg": "ES256", "x5c": [certificate] });
@@ -66,7 +66,7 @@ fn encode(bytes: &[u8]) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Returns a signature in DER as JOSE writes it: its two numbers with 32 bytes each.
+/// Converts a signature from DER to the form of JOSE: two numbers of 32 bytes each.
 fn jose(der: &[u8]) -> Vec<u8> {
     let mut rest = &der[2..];
     let mut both = Vec::new();

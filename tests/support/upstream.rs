@@ -1,8 +1,8 @@
-//! A registry that sets come from, in memory: images of several platforms, charts, tags that move,
-//! and whatever answer a test gives in its place.
+//! A registry in memory that sets are fetched from: images of several platforms, charts, and tags
+//! that move. A test may define responses of its own.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderName};
@@ -10,6 +10,8 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
+use crate::bundles::sha256;
+use crate::lock;
 use servers::server::part_of;
 use servers::{Asked, Server};
 
@@ -38,7 +40,7 @@ struct Content {
 }
 
 impl Upstream {
-    /// Starts an empty one.
+    /// Starts an empty registry.
     pub async fn start() -> Self {
         let content = Arc::<Mutex<Content>>::default();
         let served = Arc::clone(&content);
@@ -57,12 +59,13 @@ impl Upstream {
         }
     }
 
-    /// Answers so from now on, where `answer` has one.
+    /// Responds with `answer` from now on. The registry itself responds to requests for which
+    /// `answer` returns `None`.
     pub fn instead(&self, answer: impl Fn(&Asked) -> Option<Response> + Send + Sync + 'static) {
         lock(&self.content).instead = Some(Arc::new(answer));
     }
 
-    /// Answers by itself from now on.
+    /// Ends the effect of [`Upstream::instead`].
     pub fn as_usual(&self) {
         lock(&self.content).instead = None;
     }
@@ -77,8 +80,9 @@ impl Upstream {
         self.server.asked().len()
     }
 
-    /// Puts an image under a tag: for each platform a config and a layer of `size` bytes beside one
-    /// that all share. What is in them follows from `seed`. Returns the digest of its index.
+    /// Puts an image under a tag: for each platform a config and a layer of `size` bytes besides a
+    /// layer that all platforms share. The content is derived from `seed`. Returns the digest of
+    /// the index.
     pub fn image(
         &self,
         repository: &str,
@@ -147,8 +151,8 @@ impl Upstream {
         digest
     }
 
-    /// Puts a manifest that signs or attests `subject`, whose content follows from `seed`. Returns
-    /// its descriptor.
+    /// Puts a manifest that signs or attests `subject`, with content that is derived from `seed`.
+    /// Returns its descriptor.
     pub fn signature(&self, repository: &str, subject: &str, seed: &str) -> String {
         let mut content = lock(&self.content);
         let config = content.blob(Bytes::from_static(b"{}"));
@@ -274,10 +278,10 @@ fn descriptor(media_type: &str, (digest, size): &(String, usize)) -> String {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+    format!("sha256:{}", sha256(bytes))
 }
 
-/// Returns bytes that follow from a seed and do not compress.
+/// Returns incompressible bytes that are derived from a seed.
 pub(crate) fn filled(seed: &str, size: usize) -> Bytes {
     let mut bytes = Vec::with_capacity(size + 32);
     let mut block = Sha256::digest(seed.as_bytes());
@@ -287,8 +291,4 @@ pub(crate) fn filled(seed: &str, size: usize) -> Bytes {
     }
     bytes.truncate(size);
     Bytes::from(bytes)
-}
-
-fn lock(content: &Mutex<Content>) -> std::sync::MutexGuard<'_, Content> {
-    content.lock().unwrap_or_else(PoisonError::into_inner)
 }

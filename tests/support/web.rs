@@ -1,15 +1,15 @@
-//! A web server of files, such as a classic Helm repository, and whatever answer a test gives in a
-//! file's place.
+//! A web server of files, such as a classic Helm repository. A test may define the response for a
+//! path.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 
-use crate::bundles::{Member, gzip, tar};
+use crate::bundles::{Member, gzip, sha256, tar};
+use crate::lock;
 use crate::upstream::filled;
 use servers::server::part_of;
 use servers::{Asked, Server};
@@ -30,7 +30,7 @@ enum File {
 }
 
 impl Web {
-    /// Starts an empty one.
+    /// Starts a server without files.
     pub async fn start() -> Self {
         let files = Arc::<Mutex<BTreeMap<String, File>>>::default();
         let served = Arc::clone(&files);
@@ -55,7 +55,7 @@ impl Web {
         lock(&self.files).insert(path.to_owned(), File::Bytes(bytes.into()));
     }
 
-    /// Answers so under a path.
+    /// Responds with `answer` under a path.
     pub fn answer(&self, path: &str, answer: impl Fn(&Asked) -> Response + Send + Sync + 'static) {
         lock(&self.files).insert(path.to_owned(), File::Answer(Arc::new(answer)));
     }
@@ -87,14 +87,10 @@ pub fn chart(name: &str, metadata: &str, size: usize) -> Vec<u8> {
 
 /// Returns the `index.yaml` of a repository with one version of a chart.
 pub fn index(name: &str, version: &str, url: &str, packed: &[u8]) -> String {
-    let digest = hex::encode(Sha256::digest(packed));
+    let digest = sha256(packed);
     format!(
         "apiVersion: v1\nentries:\n  other: []\n  {name}:\n  - name: {name}\n    version: 9.9.9\n    urls: [nowhere.tgz]\n  \
          - name: {name}\n    version: {version}\n    created: 2026-01-01T00:00:00Z\n    digest: {digest}\n    urls:\n    - {url}\n\
          generated: 2026-01-01T00:00:00Z\n"
     )
-}
-
-fn lock<T>(content: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    content.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
-//! Counts the requests that reach a registry: an optimisation counts only if the wire shows it.
+//! Records the requests that reach a registry, so a test can count them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -9,21 +9,25 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use servers::{Asked, Server};
 
-/// A proxy on loopback that hands every request on and remembers it.
+use crate::lock;
+
+/// A proxy on loopback that records each request and forwards it to the registry.
 pub struct Wire {
-    /// Its address, `127.0.0.1:port`, to be used in the registry's place.
+    /// The address of the proxy, `127.0.0.1:port`, which clients use instead of the registry's.
     pub address: String,
     server: Server,
     rules: Arc<Mutex<Rules>>,
 }
 
-/// The requests that are answered otherwise than by the registry. Refused and slow ones are named
-/// by their method and path.
+/// The requests that the proxy does not simply forward.
 #[derive(Default)]
 struct Rules {
+    /// Method and path of the requests that get 403.
     refused: Vec<String>,
-    closed: Vec<String>,
-    slow: Vec<String>,
+    /// Parts of the paths for which the proxy requires credentials.
+    protected: Vec<String>,
+    /// Method and path of the requests that are forwarded after [`DELAY`].
+    delayed: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -33,11 +37,11 @@ struct Proxy {
     rules: Arc<Mutex<Rules>>,
 }
 
-/// How long a request takes that is slow.
-const SLOW: Duration = Duration::from_secs(1);
+/// How long the proxy holds a delayed request.
+const DELAY: Duration = Duration::from_secs(1);
 
 impl Wire {
-    /// Starts one in front of the registry at `address`.
+    /// Starts a proxy in front of the registry at `address`.
     pub async fn before(address: &str) -> Self {
         let rules = Arc::<Mutex<Rules>>::default();
         let proxy = Proxy {
@@ -45,7 +49,7 @@ impl Wire {
             registry: address.to_owned(),
             rules: Arc::clone(&rules),
         };
-        let router = axum::Router::new().fallback(hand_on).with_state(proxy);
+        let router = axum::Router::new().fallback(forward).with_state(proxy);
         let asked = Arc::clone(&rules);
         let server = Server::before(router, move |request| lock(&asked).answer(request)).await;
         Self {
@@ -65,18 +69,18 @@ impl Wire {
         })
     }
 
-    /// Wants credentials, whichever they are, of those who ask for a path with this in it from now
-    /// on.
-    pub fn close(&self, path: &str) {
-        lock(&self.rules).closed.push(path.to_owned());
+    /// Requires credentials from now on for each path that contains `path`. Any credentials are
+    /// accepted.
+    pub fn require_credentials(&self, path: &str) {
+        lock(&self.rules).protected.push(path.to_owned());
     }
 
-    /// Lets a request take its time from now on, by its method and path.
-    pub fn slow_down(&self, request: String) {
-        lock(&self.rules).slow.push(request);
+    /// Delays a request from now on, by its method and path.
+    pub fn delay(&self, request: String) {
+        lock(&self.rules).delayed.push(request);
     }
 
-    /// Forbids a request from now on, by its method and path.
+    /// Answers a request with 403 from now on, by its method and path.
     pub fn refuse(&self, request: String) {
         lock(&self.rules).refused.push(request);
     }
@@ -88,24 +92,20 @@ impl Rules {
         if self.refused.contains(&line) {
             return Some(StatusCode::FORBIDDEN.into_response());
         }
-        let is_closed = self.closed.iter().any(|closed| asked.path.contains(closed));
+        let is_protected = self.protected.iter().any(|part| asked.path.contains(part));
         let challenge = [("www-authenticate", "Basic realm=\"closed\"")];
-        (is_closed && asked.sent("authorization").is_none())
+        (is_protected && asked.sent("authorization").is_none())
             .then(|| (StatusCode::UNAUTHORIZED, challenge).into_response())
     }
 }
 
-fn lock(rules: &Mutex<Rules>) -> MutexGuard<'_, Rules> {
-    rules.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-async fn hand_on(State(proxy): State<Proxy>, request: Request) -> Response {
+async fn forward(State(proxy): State<Proxy>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let line = format!("{} {}", head.method, head.uri.path());
-    let is_slow = lock(&proxy.rules).slow.contains(&line);
-    if is_slow {
-        tokio::time::sleep(SLOW).await;
+    let is_delayed = lock(&proxy.rules).delayed.contains(&line);
+    if is_delayed {
+        tokio::time::sleep(DELAY).await;
     }
     let body = to_bytes(body, usize::MAX).await.expect("a whole request");
     let answer = proxy

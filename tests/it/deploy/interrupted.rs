@@ -52,7 +52,7 @@ async fn a_push_that_is_killed_repeatedly_sends_no_complete_blob_again() {
         let mut push = start(&sandbox, "push lab");
         let after = before + 1_000_000 + random(&mut state) % 8_000_000;
         let killed = kill_when(&mut push, || registry.received() >= after).await;
-        registry.is_left_alone().await;
+        registry.wait_for_disconnects().await;
         assert_nothing_sent_again(&registry, &content, &complete, opened);
         let there = registry.blobs();
         // The push had sent a part of its bytes, not all of them.
@@ -103,7 +103,7 @@ async fn resumes_after_a_kill(size: usize, rate: u64) {
     let sandbox = sandbox_for(&registry, &recipe);
     let mut push = start(&sandbox, "push lab");
     assert!(kill_when(&mut push, || registry.received() >= total / 2).await);
-    registry.is_left_alone().await;
+    registry.wait_for_disconnects().await;
     let kept = registry.most_held();
     assert!(
         kept >= total / 3 && kept < total,

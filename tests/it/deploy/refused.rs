@@ -48,7 +48,7 @@ fn describe(sandbox: &Sandbox, address: &str, config: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_refuses_writes_gets_one_write_from_each_command() {
     let open = quirks!(open_for_reading: true);
-    let wrong_password = quirks!(..open.clone(); wants_password: true);
+    let wrong_password = quirks!(..open.clone(); requires_password: true);
     let no_tokens = quirks!(..open; token_life: Some(u32::MAX), no_tokens_for_writing: true);
     let deny = |status, code| {
         let fault = Fault::Answer { status, code };
@@ -87,7 +87,7 @@ async fn a_registry_that_refuses_writes_gets_one_write_from_each_command() {
 // Preflight tests the login with a write, because this registry serves reads without a login.
 #[tokio::test(flavor = "multi_thread")]
 async fn preflight_finds_a_wrong_password_where_reading_requires_none() {
-    let quirks = quirks!(wants_password: true, open_for_reading: true);
+    let quirks = quirks!(requires_password: true, open_for_reading: true);
     let registry = FaultyRegistry::start(quirks, &[], 1).await;
     let sandbox = workspace("not-the-password-5b2e");
     describe(&sandbox, &registry.address, "");
@@ -99,9 +99,9 @@ async fn preflight_finds_a_wrong_password_where_reading_requires_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_error_distinguishes_a_wrong_password_from_a_missing_one() {
-    let wants_password = quirks!(wants_password: true);
+    let requires_password = quirks!(requires_password: true);
     let mut all = String::new();
-    let registry = FaultyRegistry::start(wants_password, &[], 1).await;
+    let registry = FaultyRegistry::start(requires_password, &[], 1).await;
     let sandbox = workspace("not-the-password-5b2e");
     describe(&sandbox, &registry.address, "");
     let name = "environments/lab/environment.yaml";
@@ -165,7 +165,7 @@ async fn an_artifact_that_is_refused_for_its_content_stops_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_command_sends_a_wrong_password_once() {
     let tokens = quirks!(token_life: Some(u32::MAX));
-    let password = quirks!(wants_password: true);
+    let password = quirks!(requires_password: true);
     let secret = "  registries:\n    imageRegistry: { credentialsSecretName: pull }\n    chartRegistry: { credentialsSecretName: pull }\n";
     for quirks in [tokens, password] {
         let registry = FaultyRegistry::start(quirks, &[], 1).await;

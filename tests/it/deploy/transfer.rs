@@ -273,7 +273,7 @@ async fn a_deploy_that_is_interrupted_at_the_end_of_its_push_touches_no_cluster(
     let lock = bundles::lock_of(&lab.sandbox);
     for artifact in &lock.artifacts {
         let repository = format!("/v2/mke/{}", artifact.repository);
-        wire.slow_down(format!("PUT {repository}/manifests/{}", artifact.tag));
+        wire.delay(format!("PUT {repository}/manifests/{}", artifact.tag));
     }
     let running = Running::start(&lab, "deploy lab");
     let began = Instant::now();

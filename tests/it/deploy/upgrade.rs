@@ -900,7 +900,7 @@ async fn each_registry_is_pulled_from_with_its_own_secret() {
     const PASSWORD: &str = "planted-pull-password-c2d8";
     let mut lab = UpgradeLab::new("v4.2.0", "v4.2.1").await;
     let wire = Wire::before(&lab.registry.address).await;
-    wire.close("/mirrored-chart-");
+    wire.require_credentials("/mirrored-chart-");
     lab.remove(RECEIPT);
     lab.edit_environment(&lab.registry.address, &wire.address);
     lab.edit_environment(

@@ -77,7 +77,7 @@ async fn a_registry_that_refuses_nodes_is_reported() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let wire = Wire::before(&lab.registry.address).await;
     lab.edit_environment(&lab.registry.address, &wire.address);
-    wire.close("/manifests/");
+    wire.require_credentials("/manifests/");
     let run = lab.run("status lab").success();
     let why = "lab: nodes may not pull: the registry refuses them without credentials\n    cargo xtask preflight lab\n";
     run.prints(why);

@@ -1,4 +1,4 @@
-//! `check`: everything that is wrong with environments, from their files alone.
+//! `check`: it reports all problems of environments, and reads only their files.
 
 use support::{Lab, Sandbox, Text as _, bundles};
 
@@ -71,7 +71,7 @@ async fn warnings_are_counted_and_strict_makes_them_fail() {
     run.reports("v4.1.4 is not locked");
     let run = lab.run("check --strict").exits_with(3);
     run.reports("`--strict` treats warnings as errors");
-    // What remains is a fact of the release.
+    // The remaining warning is a fact of the release.
     let bundle = lab.path("bundles/mke_bundle_v4.1.4_amd64.tar.gz");
     bundles::make(&bundles::small(), &bundle);
     lab.lock_as("v4.1.4", &bundle);
@@ -263,8 +263,8 @@ fn hosts_that_are_neither_names_nor_addresses_are_refused_where_they_are() {
     }
 }
 
-/// Makes a workspace where all of `alpha`, `beta` and `gamma` are wrong, each in another way, two
-/// of them by what they inherit, and `delta` is right.
+/// Makes a workspace with the invalid environments `alpha`, `beta` and `gamma`, each with a
+/// different problem, two of them in an inherited file, and the valid environment `delta`.
 fn wrong() -> Sandbox {
     let sandbox = Sandbox::new(AIRLOCK);
     let registry = "registry: { address: registry.example.com }\n";
@@ -338,7 +338,7 @@ fn machines_get_the_problems_of_each_environment() {
             )
         })
         .collect();
-    // What two environments inherit is wrong with both of them.
+    // A problem in an inherited file is reported for both environments.
     assert_eq!(
         found,
         [("alpha", 2), ("beta", 1), ("gamma", 1), ("omega", 0)]

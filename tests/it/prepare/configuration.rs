@@ -1,16 +1,16 @@
-//! `config`: what is said of files that break a rule, and that nothing of what people write is
-//! changed.
+//! `config`: the messages for files that break a rule. Values that an operator writes stay
+//! unchanged.
 
 use support::Sandbox;
 use support::sandbox::repository;
 
 use crate::AIRLOCK;
 
-/// A host that nothing is said against.
+/// A valid host.
 const HOST: &str = "  hosts:\n    - role: controller+worker\n      \
     ssh: { address: 192.0.2.10, user: ubuntu, port: 22, keyPath: ~/.ssh/mke }\n";
 
-/// What is wrong, the release, and the keys below `config`; `{H}` represents [`HOST`].
+/// The problem, the release, and the keys below `config`; `{H}` represents [`HOST`].
 const WRONG: &[(&str, &str, &str)] = &[
     (
         "no controller",

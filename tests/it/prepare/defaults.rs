@@ -1,7 +1,6 @@
-//! What the release's own mkectl would configure: kept by `lock`, put under what an environment
-//! says, and compared with a cluster.
+//! The default configuration of the release's mkectl: `lock` records it, `render` overrides it with
+//! the environment, and `diff` compares the result with a cluster.
 
-use sha2::Digest as _;
 use support::bundles::{self, LOCK};
 use support::{Lab, Sandbox};
 
@@ -21,7 +20,7 @@ config:
       ssh: { address: 192.0.2.10, user: ubuntu, port: 22, keyPath: ~/.ssh/id_ed25519 }
 ";
 
-/// A workspace that was locked on a machine with the release's mkectl.
+/// Returns a workspace that was locked on a machine with the release's mkectl.
 fn locked() -> Sandbox {
     let sandbox = Sandbox::new(AIRLOCK);
     sandbox.install(FAKE_MKECTL, "mkectl");
@@ -45,8 +44,8 @@ fn lock_keeps_what_mkectl_would_configure_and_rendering_puts_the_environment_ove
     warning: environments/lab/environment.yaml:6:29: `network.nodePortRange` does not contain 33001, the default of `gatewayMKEIngress.nodePorts.https`; write `gatewayMKEIngress.nodePorts.https` too, from 30000 to 31000
     warning: environments/lab/environment.yaml:8:13: `hosts[].role` is `single`, but the release notes of v4.1.1 say that MKE recognizes only `controller+worker` and `worker`; write `controller+worker`, also for the only node of a cluster
     ");
-    // The range of node ports is the environment's, the addresses of services are mkectl's; no
-    // placeholder is a host.
+    // The range of node ports is of the environment and the addresses of services are of mkectl.
+    // The placeholder hosts of mkectl are not rendered.
     insta::assert_snapshot!(sandbox.read("environments/lab/mke4.yaml"));
     // On a machine without mkectl the lock stays as it is.
     std::fs::remove_file(sandbox.bin().join("mkectl")).unwrap();
@@ -83,7 +82,7 @@ fn defaults_that_are_not_recorded_are_warned_of() {
     let warning = "warning: no mkectl v4.2.0 on PATH: its defaults are not recorded";
     let bundle = "bundles/mke_bundle_v4.1.5_amd64.tar.gz";
     let lock = format!("lock v4.2.0 --force-release --bundle {bundle}");
-    sandbox.run(lock.as_str()).success().reports(warning);
+    sandbox.run(&lock).success().reports(warning);
 }
 
 #[test]
@@ -103,18 +102,14 @@ fn two_releases_are_compared_in_what_their_mkectl_configure() {
     let older = init
         .replace("v4.1.5", "v4.1.2")
         .replace("10.96.0.0/16", "10.96.0.0/12");
-    let digest = |text: &str| hex::encode(sha2::Sha256::digest(text));
     sandbox.write("bundles/v4.1.2.init.yaml", &older);
     sandbox.write(
         "bundles/v4.1.2-amd64.lock.yaml",
         &lock
             .replace("v4.1.5", "v4.1.2")
-            .replace(&digest(&init), &digest(&older)),
+            .replace(&bundles::sha256(&init), &bundles::sha256(&older)),
     );
-    for arguments in [
-        &["diff", "v4.1.2", "v4.1.5"][..],
-        &["diff", "v4.1.2", "v4.1.5", "--markdown"],
-    ] {
+    for arguments in ["diff v4.1.2 v4.1.5", "diff v4.1.2 v4.1.5 --markdown"] {
         let text = sandbox.run(arguments).success().stdout;
         let (_, defaults) = text.split_once("configures by default").unwrap();
         assert!(defaults.contains("spec.network.serviceCIDR"), "{text}");
@@ -125,15 +120,12 @@ fn two_releases_are_compared_in_what_their_mkectl_configure() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_is_compared_with_what_is_rendered() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
-    for arguments in [
-        &["diff", "lab", "--live"][..],
-        &["receipt", "rebuild", "lab"],
-    ] {
+    for arguments in ["diff lab --live", "receipt rebuild lab"] {
         let run = lab.run(arguments);
         let hint = "hint: set `kubeconfig` in environment.yaml, or KUBECONFIG\n";
         run.reports(hint);
     }
-    // mkectl finds the cluster by the kubeconfig that it keeps itself.
+    // mkectl finds the cluster by the kubeconfig in its own folder.
     let kubeconfig = lab.home().join(".mke/mke.kubeconf");
     std::fs::create_dir_all(kubeconfig.parent().unwrap()).unwrap();
     std::fs::write(kubeconfig, "apiVersion: v1\n").unwrap();

@@ -1,5 +1,6 @@
-//! Ten packs and returns in a row between one workspace outside and two sites whose stores and
-//! registries lose something all the time: no blob is carried twice, and none is ever missing.
+//! Ten rounds of packs and returns between one connected workspace and two sites. The stores and
+//! registries of the sites lose blobs at random. No medium carries a blob that the site has, and no
+//! blob is missing in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,7 +16,7 @@ const RELEASES: [&str; 5] = ["v4.1.1", "v4.1.2", "v4.1.3", "v4.1.4", "v4.1.5"];
 const LAYERS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 const ROUNDS: usize = 10;
 
-/// Numbers that are the same in each run.
+/// Pseudorandom numbers that are the same in each run.
 struct Dice(u64);
 
 impl Dice {
@@ -31,7 +32,7 @@ impl Dice {
 struct Site {
     name: &'static str,
     registry: TestRegistry,
-    /// What it had when it returned.
+    /// The digests that the site had at its last return.
     had: BTreeSet<String>,
 }
 
@@ -73,7 +74,7 @@ impl World {
         world
     }
 
-    /// Locks a release of layers that others have, too.
+    /// Locks a release whose layers are shared with other releases.
     fn lock(&mut self, release: &str) {
         let mut image = |name: &str| {
             let mut layers: Vec<(&str, usize)> = LAYERS
@@ -89,7 +90,7 @@ impl World {
         bundles::lock_mkectl(&self.outside, release, release.as_bytes());
     }
 
-    /// Moves a site to any release, and returns its lock.
+    /// Moves a site to a random release, and returns the lock of the release.
     fn choose(&mut self, site: usize) -> Lock {
         let release = RELEASES[self.dice.below(RELEASES.len())];
         let site = &self.sites[site];
@@ -120,7 +121,7 @@ impl World {
         format!("http://{}/v2/mke/{path}", self.sites[site].registry.address)
     }
 
-    /// Returns every digest that a site may have, with its place in the registry.
+    /// Returns every digest that a site may have, with its paths in the registry.
     fn places(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut places: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for release in RELEASES {
@@ -143,7 +144,7 @@ impl World {
         places
     }
 
-    /// Returns what a site has in its store or registry.
+    /// Returns the digests that a site has in its store or registry.
     async fn has(&self, site: usize) -> BTreeSet<String> {
         let store = self.inside(site).join("bundles/store/blobs/sha256");
         let http = registries::http();
@@ -161,7 +162,7 @@ impl World {
         has
     }
 
-    /// Removes anything from the store and the registry of a site.
+    /// Removes random blobs from the store and the registry of a site.
     async fn drift(&mut self, site: usize) {
         let store = self.inside(site).join("bundles/store/blobs/sha256");
         let (from_store, from_registry) = (1 + self.dice.below(4), 1 + self.dice.below(4));
@@ -178,7 +179,7 @@ impl World {
         }
     }
 
-    /// Lets a site return what it has, and takes note of it outside.
+    /// Packs a return of a site, and unpacks it in the connected workspace.
     async fn returned(&mut self, site: usize, round: usize) {
         let name = self.sites[site].name;
         let back = self.outside.path("..").join(format!("back-{name}-{round}"));
@@ -240,7 +241,7 @@ async fn no_blob_is_carried_twice_and_none_is_ever_missing() {
         sent += carried.len();
         assert_eq!(carried, expected, "round {round} to {chosen:?}");
         if let [site] = chosen[..] {
-            // What one site got says nothing about the other.
+            // The media of one site do not count for the other site.
             let manifest = medium.join("manifest.yaml");
             let other = world.sites[1 - site].name;
             let pack = ["pack", other, "--dry-run", "--have", manifest.as_str()];

@@ -1,4 +1,4 @@
-//! Tests of `fetch`: a bundle that comes whole, in pieces, wrong, or not at all.
+//! Tests of `fetch`: complete, interrupted, wrong and missing downloads of a bundle.
 
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -303,7 +303,7 @@ fn a_bundle_that_was_carried_here_is_read_and_not_downloaded() {
     let sandbox = locked(&bundle(), "http://192.0.2.1/unreachable.tar.gz");
     std::fs::write(file(&sandbox), bundle()).unwrap();
     sandbox.run("fetch v4.1.5").success();
-    // What is in the store is not read again.
+    // `fetch` does not read blobs again that are in the store.
     std::fs::remove_file(file(&sandbox)).unwrap();
     sandbox.run("fetch v4.1.5").success();
 }
@@ -318,7 +318,7 @@ fn bundle() -> Bytes {
     bundles::bytes(&bundles::small()).into()
 }
 
-/// Makes a workspace in which this bundle is locked and not there.
+/// Makes a workspace in which this bundle is locked but not downloaded.
 fn locked(bundle: &[u8], url: &str) -> Sandbox {
     let sandbox = Sandbox::new(AIRLOCK);
     bundles::lock_at(&sandbox, bundle, url);

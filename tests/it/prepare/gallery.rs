@@ -1,5 +1,5 @@
-//! The gallery: environments of every kind, each rendered and kept as a snapshot; and those that
-//! express what others have published, compared with it.
+//! The gallery: environments of every kind. Each is rendered and compared with a snapshot. Some
+//! express a configuration that others have published, and are compared with it.
 
 use serde_yaml::Value;
 use support::Sandbox;
@@ -7,7 +7,7 @@ use support::sandbox::repository;
 
 use crate::AIRLOCK;
 
-/// The environments that express a published file, and the file.
+/// The environments that express a published configuration, each with the published file.
 const PUBLISHED: &[(&str, &str)] = &[
     ("published-4-1-0-conformance", "v4.1.0-conformance.yaml"),
     ("published-4-1-0-kairos", "v4.1.0-kairos.yaml"),
@@ -31,18 +31,18 @@ fn every_environment_of_the_gallery_has_a_snapshot() {
 }
 
 #[test]
-fn what_was_published_is_rendered_with_the_same_values() {
+fn published_configurations_are_rendered_with_the_same_values() {
     for (name, file) in PUBLISHED {
         let sandbox = sandbox(&[(*name).to_owned()]);
         sandbox.run(&["render", name]).success();
         let mut rendered = yaml(&sandbox.read(&format!("environments/{name}/mke4.yaml")));
         let path = repository().join("tests/gallery/published").join(file);
         let mut published = yaml(&std::fs::read_to_string(path).unwrap());
-        // An artefact of the serializer that wrote it: a time that is not set.
+        // The serializer of the published file writes an unset time as null.
         let metadata = published["metadata"].as_mapping_mut().unwrap();
         let time = metadata.remove("creationTimestamp");
         assert!(time.is_none_or(|time| time.is_null()));
-        // The settings of an air gap, which is what this tool is for.
+        // Airlock adds the settings of an air gap.
         assert_eq!(rendered["spec"]["airgap"]["enabled"], true);
         for document in [&mut rendered, &mut published] {
             let spec = document["spec"].as_mapping_mut().unwrap();

@@ -1,8 +1,7 @@
-//! Tests of `learn`: what a bundle and a mkectl show is recorded, and `lock`, `push` and `render`
-//! follow it.
+//! Tests of `learn`: it records facts of a bundle and a mkectl, which `lock`, `push` and `render`
+//! use.
 
 use serde_json::{Value, json};
-use sha2::Digest as _;
 use support::bundles::{self, Member};
 use support::{Lab, Sandbox};
 
@@ -11,8 +10,9 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 const FACTS: &str = "environments/facts/v4.1.5.yaml";
 const FILE: &str = "odd.tar.gz";
 
-/// Returns a bundle in which little is as the vendor's pages say: a nested top folder, Docker's
-/// media types, two archives whose index lists two roots, and three names that do not decode.
+/// Returns a bundle that differs from the vendor's documentation: a nested top folder, Docker's
+/// media types, two archives whose index lists two roots, and three file names that do not contain
+/// repository and tag.
 fn odd_bundle() -> Vec<u8> {
     let recipe = bundles::of(vec![
         bundles::image(
@@ -90,7 +90,7 @@ fn add_root(members: &mut Vec<Member>, tag: &str) {
     let mut manifest: Value = serde_json::from_slice(&manifest.bytes).unwrap();
     manifest["annotations"] = json!({ "made-by": "a second build" });
     let bytes = manifest.to_string().into_bytes();
-    let digest = hex::encode(sha2::Sha256::digest(&bytes));
+    let digest = bundles::sha256(&bytes);
     let size = bytes.len();
     members.push(Member::new(&format!("blobs/sha256/{digest}"), bytes));
     edit_index(members, |roots| {
@@ -103,7 +103,7 @@ fn add_root(members: &mut Vec<Member>, tag: &str) {
     });
 }
 
-/// Returns an archive of one manifest with Docker's media types in the place of OCI's.
+/// Returns an archive of one manifest with the media types of Docker instead of OCI.
 fn with_docker_types(members: &[Member]) -> Vec<Member> {
     const TYPES: [(&str, &str); 3] = [
         (
@@ -132,7 +132,7 @@ fn with_docker_types(members: &[Member]) -> Vec<Member> {
     let old = old.trim_start_matches("sha256:").to_owned();
     let manifest = members.iter().find(|it| it.path.ends_with(&old)).unwrap();
     let manifest = docker(&manifest.bytes);
-    let new = hex::encode(sha2::Sha256::digest(&manifest));
+    let new = bundles::sha256(&manifest);
     let size = manifest.len();
     let mut changed: Vec<Member> = members.to_vec();
     for member in &mut changed {
@@ -149,7 +149,7 @@ fn with_docker_types(members: &[Member]) -> Vec<Member> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_bundle_shows_is_recorded_and_lock_and_push_follow_it() {
+async fn facts_of_a_bundle_are_recorded_and_used_by_lock_and_push() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     let sandbox = &lab.sandbox;
     sandbox.remove(bundles::LOCK);
@@ -159,18 +159,11 @@ async fn what_a_bundle_shows_is_recorded_and_lock_and_push_follow_it() {
     let checksum = format!("{}  {FILE}\n", "0f".repeat(32));
     std::fs::write(sandbox.path("checksum.txt"), checksum).unwrap();
 
-    // Without observations the bundle is refused, and the hint leads on.
+    // Without recorded facts the bundle is refused, and the hint names `learn`.
     let refused = lab.run(&["lock", "v4.1.5", "--bundle", FILE]).exits_with(4);
     refused.reports("cargo xtask learn");
 
-    let learn = [
-        "learn",
-        "v4.1.5",
-        "--bundle",
-        FILE,
-        "--checksum",
-        "checksum.txt",
-    ];
+    let learn = format!("learn v4.1.5 --bundle {FILE} --checksum checksum.txt");
     let run = lab.run(&learn).success();
     insta::assert_snapshot!("learn", run.stdout);
     let facts = sandbox.read(FACTS);
@@ -178,7 +171,7 @@ async fn what_a_bundle_shows_is_recorded_and_lock_and_push_follow_it() {
     insta::assert_snapshot!("facts", observed);
     insta::assert_snapshot!(
         "table",
-        sandbox_facts(&lab.run("releases v4.1.5").success().stdout)
+        observed_facts(&lab.run("releases v4.1.5").success().stdout)
     );
     for private in [sandbox.path("").as_str(), sandbox.home().as_str()] {
         assert!(
@@ -229,14 +222,14 @@ async fn what_a_bundle_shows_is_recorded_and_lock_and_push_follow_it() {
     }
 }
 
-/// Returns the facts of `releases` that were observed.
-fn sandbox_facts(text: &str) -> String {
+/// Returns the observed facts in the output of `releases`.
+fn observed_facts(text: &str) -> String {
     let facts = text.split("\n\n").filter(|fact| fact.contains(" observed"));
     facts.collect::<Vec<_>>().join("\n")
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn render_follows_what_mkectl_shows_of_pulling_with_credentials() {
+async fn render_uses_the_recorded_flags_for_pull_credentials() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.edit_environment("release: v4.1.5", "release: v4.2.1");
     lab.edit_environment(
@@ -257,7 +250,7 @@ async fn render_follows_what_mkectl_shows_of_pulling_with_credentials() {
     let releases = sandbox.run("releases v4.2.1").success();
     releases.prints("observed");
     before.does_not_report(warning);
-    // A mkectl that cannot do it: the same file makes the warning appear.
+    // Without the flag in the recorded facts, the warning appears.
     let without = facts.replace("--chart-registry-username", "--other");
     sandbox.write("environments/facts/v4.2.1.yaml", &without);
     let after = sandbox.run("render lab").success();
@@ -297,7 +290,7 @@ fn a_decision_in_the_file_is_kept_and_its_absence_refused() {
 }
 
 #[test]
-fn lock_warns_of_what_a_bundle_shows_and_the_table_has_differently() {
+fn lock_warns_of_facts_that_differ_from_the_table() {
     let sandbox = Sandbox::new(AIRLOCK);
     let recipe = bundle::make::Recipe {
         directory: "mke/bundles".to_owned(),
@@ -314,7 +307,7 @@ fn lock_warns_of_what_a_bundle_shows_and_the_table_has_differently() {
 }
 
 #[test]
-fn nothing_to_look_at_and_a_file_of_another_form_are_errors() {
+fn missing_inputs_and_facts_of_a_different_release_are_errors() {
     let sandbox = Sandbox::new(AIRLOCK);
     insta::assert_snapshot!(sandbox.run("learn v4.1.5").whole(), @r"
     exit code: 3
@@ -334,7 +327,7 @@ fn nothing_to_look_at_and_a_file_of_another_form_are_errors() {
     ");
 }
 
-/// Returns a bundle in which the archive of pause is damaged: a layer of it is missing.
+/// Returns a bundle in which the archive of pause lacks a layer.
 fn damaged_bundle() -> Vec<u8> {
     let mut files = bundles::unpack(&bundles::bytes(&bundles::tiny()));
     for file in files.iter_mut().filter(|file| file.path.contains("pause")) {
@@ -362,7 +355,7 @@ fn a_damaged_archive_of_the_release_is_not_skipped_without_a_decision() {
 }
 
 #[test]
-fn a_bundle_of_another_release_or_of_nothing_is_not_recorded() {
+fn a_bundle_of_a_different_release_or_without_archives_is_not_recorded() {
     let sandbox = Sandbox::new(AIRLOCK);
     bundles::make(&bundles::small(), &sandbox.path(FILE));
     let learn = ["learn", "v4.2.0", "--bundle", FILE];

@@ -1,11 +1,10 @@
-//! Tests of `lock`: the same lock from wherever the bundle comes, and none from a bundle that is
-//! wrong.
+//! Tests of `lock`: a file and a server give the same lock, and a damaged or different bundle is
+//! refused.
 
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse as _};
 use bundle::Lock;
 use bundle::make::Recipe;
-use sha2::Digest as _;
 use support::bundles::{self, FILE, LOCK, Member};
 use support::{Arguments, Run, Sandbox, Server, Text as _};
 
@@ -149,7 +148,7 @@ fn a_bundle_that_cannot_be_read_or_kept_is_not_to_be_thrown_away() {
       because: it is a folder, not a regular file
     ");
 
-    // Where blobs go is taken by a file, so none of them can be kept.
+    // The store cannot be created, because a file has its path.
     let blobs = sandbox.path("bundles/store/blobs/sha256");
     std::fs::create_dir_all(blobs.parent().unwrap()).unwrap();
     std::fs::write(
@@ -166,7 +165,7 @@ fn a_bundle_that_cannot_be_read_or_kept_is_not_to_be_thrown_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_is_compared_with_the_checksum_at_a_mirror() {
     let bundle = bundles::bytes(&bundles::tiny());
-    let right = hex::encode(sha2::Sha256::digest(&bundle));
+    let right = bundles::sha256(&bundle);
     let wrong = "0".repeat(64);
     let served = bundle.clone();
     let server = Server::start(move |asked| match asked.path.as_str() {
@@ -398,7 +397,7 @@ fn a_mirror_keeps_to_its_own_architecture() {
     let text = sandbox.read("bundles/v4.1.5-arm64.lock.yaml");
     text.has("file: mke_bundle_v4.1.5_arm64.tar.gz");
     assert!(!sandbox.path(LOCK).exists());
-    // Every name of an architecture leads to the vendor's.
+    // Each alias of an architecture is replaced by the name that the vendor uses.
     lock(&sandbox, &bundles::bytes(&recipe), &["--arch", "aarch64"]).success();
     assert!(!sandbox.path("bundles/v4.1.5-aarch64.lock.yaml").exists());
     let run = lock(&sandbox, &bundles::bytes(&recipe), &["--arch", "ARM"]).exits_with(64);
@@ -419,7 +418,7 @@ fn a_bundle_of_another_release_or_architecture_is_refused() {
     error: this bundle is not v4.1.4 for amd64: the name `mke_bundle_v4.2.0_amd64.tar.gz` belongs to v4.2.0
     hint: lock it as the release that it contains; to insist on this one, add `--force-release`
     ");
-    // By what is in it: the matrix and the operator are those of v4.1.5.
+    // The content shows the release: the matrix and the operator are those of v4.1.5.
     let bundle = sandbox.path("bundle.tar.gz");
     bundles::make(&bundles::small(), &bundle);
     let inside = ["lock", "v4.1.4", "--bundle", bundle.as_str()];
@@ -438,24 +437,17 @@ fn a_bundle_of_another_release_or_architecture_is_refused() {
     bundles::make(&without_matrix, &bundle);
     let run = sandbox.run(&inside).exits_with(4);
     run.reports("mke-operator:v1.6.3, but v4.1.4 has v1.6.1");
-    let arm = [
-        "lock",
-        "v4.1.5",
-        "--bundle",
-        bundle.as_str(),
-        "--arch",
-        "arm64",
-    ];
+    let arm = format!("lock v4.1.5 --bundle {bundle} --arch arm64");
     let run = sandbox.run(&arm).exits_with(4);
     run.reports(" of its images are for amd64, ");
     assert!(!sandbox.path("bundles/v4.1.4-amd64.lock.yaml").exists());
     assert!(!sandbox.path("bundles/v4.1.5-arm64.lock.yaml").exists());
-    // An operator who knows better insists.
+    // `--force-release` overrides the check.
     sandbox
         .run(&[&inside[..], &["--force-release"]].concat())
         .success()
         .reports("warning: this bundle is not v4.1.4");
-    // Also by its URL, before anything is requested.
+    // The URL also shows the release, before any request.
     let run =
         sandbox.run("lock v4.1.4 --url http://127.0.0.1:9/x/mke_bundle_v4.2.0_amd64.tar.gz?sig=1");
     assert!(
@@ -479,7 +471,7 @@ fn what_was_forced_is_in_the_lock_and_shown() {
         .run("inspect v4.1.4 --format json")
         .success()
         .prints("forced-release");
-    // What is as it should be has no such key.
+    // Without force, the lock has no such key.
     sandbox.lock_as("v4.1.5", &bundle);
     assert!(!sandbox.read(LOCK).contains("forced"));
 }
@@ -487,33 +479,21 @@ fn what_was_forced_is_in_the_lock_and_shown() {
 #[test]
 fn everything_named_is_checked_before_the_bundle_is_read() {
     let sandbox = Sandbox::new(AIRLOCK);
-    // Reading it would fail with another code.
+    // If `lock` read this file, the exit code would be 4.
     let bundle = sandbox.path("bundle.tar.gz");
     std::fs::write(&bundle, "not a bundle").unwrap();
-    let lock = ["lock", "v4.1.5", "--bundle", bundle.as_str()];
+    let url = "https://host/sum";
+    let offline = format!("--offline --checksum-url {url}");
+    let mkectl = "--mkectl-url https://user:planted@host/{system}/{machine}";
     for (more, code, text) in [
-        (&["--checksum", "missing.sha256"][..], 3, "missing.sha256"),
-        (
-            &["--checksum-url", "file:///missing.sha256"],
-            3,
-            "missing.sha256",
-        ),
-        (&["--checksum-url", "ftp://host/sum"], 64, "ftp"),
-        (
-            &["--offline", "--checksum-url", "https://host/sum"],
-            1,
-            "https://host/sum",
-        ),
-        (
-            &[
-                "--mkectl-url",
-                "https://user:planted@host/{system}/{machine}",
-            ],
-            64,
-            "credentials",
-        ),
+        ("--checksum missing.sha256", 3, "missing.sha256"),
+        ("--checksum-url file:///missing.sha256", 3, "missing.sha256"),
+        ("--checksum-url ftp://host/sum", 64, "ftp"),
+        (&offline, 1, url),
+        (mkectl, 64, "credentials"),
     ] {
-        let run = sandbox.run(&[&lock[..], more].concat()).exits_with(code);
+        let lock = format!("lock v4.1.5 --bundle {bundle} {more}");
+        let run = sandbox.run(&lock).exits_with(code);
         run.reports(text);
         run.does_not_mention("planted");
         assert!(!sandbox.path("bundles/store").exists(), "{more:?}");
@@ -579,7 +559,7 @@ async fn a_presigned_query_is_used_and_never_stored_or_printed() {
                 .run(&["lock", "v4.1.5", "--url", &url, "--diff"])
                 .exits_with(3)
         },
-        // Not a URL, and a URL whose scheme is a user.
+        // An argument that is not a URL, and a user name in the place of a scheme.
         sandbox.run("lock v4.1.3 --url https://a:hunter2@host:99999/?hunter2"),
         sandbox.run("lock v4.1.3 --url user:hunter2@host/x --bundle bundles/x"),
         sandbox.run("lock v4.1.5 --replace --checksum-url http://127.0.0.1:9/x?hunter2"),
@@ -637,7 +617,7 @@ fn what_differs_from_a_committed_lock_is_a_summary() {
 #[test]
 fn a_bundle_in_hand_is_compared_with_a_checksum_in_hand() {
     let bundle = bundles::bytes(&bundles::tiny());
-    let right = hex::encode(sha2::Sha256::digest(&bundle));
+    let right = bundles::sha256(&bundle);
     let wrong = "0".repeat(64);
     let sandbox = Sandbox::new(AIRLOCK);
     let file = sandbox.path("bundle.tar.gz");
@@ -686,7 +666,7 @@ fn a_bundle_from_elsewhere_is_in_bundles_afterwards() {
     let kept = sandbox.path(&format!("bundles/{FILE}"));
     assert_eq!(std::fs::read(&kept).unwrap(), bundle);
     sandbox.run("fetch v4.1.5 --check").success();
-    // A different file there is named, and stays.
+    // A different file in bundles/ is named and stays.
     std::fs::remove_file(&kept).unwrap();
     std::fs::write(&kept, "different").unwrap();
     let run = lock(&sandbox, &bundle, &[]).success();
@@ -700,7 +680,7 @@ fn a_bundle_from_elsewhere_is_in_bundles_afterwards() {
 fn a_checksum_may_have_its_prefix_and_one_with_63_digits_is_not_a_file() {
     let bundle = bundles::bytes(&bundles::tiny());
     let sandbox = Sandbox::new(AIRLOCK);
-    let digits = hex::encode(sha2::Sha256::digest(&bundle));
+    let digits = bundles::sha256(&bundle);
     let prefixed = format!("sha256:{digits}");
     let run = lock(&sandbox, &bundle, &["--checksum", &prefixed]).success();
     run.prints("SHA-256 confirmed by --checksum");
@@ -760,7 +740,7 @@ fn a_bundle_made_of_other_things_than_images_and_charts_keeps_its_kinds() {
     assert_eq!(lock.release_matrix, None);
 }
 
-/// Checks that a bundle is refused with code 4, that no lock is written, and what is said.
+/// Checks that a bundle is refused with code 4 and a message, and that no lock is written.
 #[track_caller]
 fn assert_refused(name: &str, bundle: &[u8]) {
     let sandbox = Sandbox::new(AIRLOCK);
@@ -794,14 +774,7 @@ async fn a_mkectl_without_a_published_hash_is_trusted_once() {
     let bundle = sandbox.path("bundles/mke_bundle_v4.2.1_amd64.tar.gz");
     bundles::make(&bundles::tiny(), &bundle);
     let url = server.url("{system}/{machine}");
-    let lock = [
-        "lock",
-        "v4.2.1",
-        "--bundle",
-        bundle.as_str(),
-        "--mkectl-url",
-        &url,
-    ];
+    let lock = format!("lock v4.2.1 --bundle {bundle} --mkectl-url {url}");
     let run = sandbox.run(&lock).success();
     run.reports(
         "warning: the hash of mkectl v4.2.1 for linux-x86_64 is not published: the file from ",
@@ -812,7 +785,7 @@ async fn a_mkectl_without_a_published_hash_is_trusted_once() {
     let platforms: Vec<&str> = locked.iter().map(|one| one.platform.as_str()).collect();
     assert_eq!(platforms, ["darwin-arm64", "linux-x86_64"]);
     assert!(locked.iter().all(|one| one.trusted_on_first_use));
-    // What is for another machine is hashed and not kept.
+    // Only the download for this machine is kept; the others are only hashed.
     let this = crate::deploy::mkectl::platform();
     for one in &locked {
         let folder = sandbox.path(&format!("bundles/mkectl/v4.2.1/{}", one.platform));
@@ -827,22 +800,16 @@ async fn a_mkectl_without_a_published_hash_is_trusted_once() {
         .map(|one| one.path.clone())
         .collect();
     assert_eq!(new, ["/darwin/x86_64"]);
-    // Without the vendor or a mirror nothing is requested, and what was locked stays.
+    // Without a URL of the vendor or a mirror, `lock` sends no request and keeps the locked hashes.
     sandbox
-        .run(&[
-            "lock",
-            "v4.1.5",
-            "--bundle",
-            bundle.as_str(),
-            "--force-release",
-        ])
+        .run(&format!("lock v4.1.5 --bundle {bundle} --force-release"))
         .success()
         .does_not_report("mkectl");
 }
 
 /// Returns a bundle whose image `mke-dashboard` names one more layer, by a URL alone.
 fn with_external_layer() -> Vec<u8> {
-    let digest = |bytes: &[u8]| hex::encode(sha2::Sha256::digest(bytes));
+    let digest = |bytes: &[u8]| bundles::sha256(bytes);
     let mut members = bundles::unpack(&bundles::bytes(&bundles::small()));
     let image = members
         .iter_mut()
@@ -911,7 +878,7 @@ async fn an_external_layer_is_locked_shown_and_not_pushed() {
     support::TestRegistry::describe_at(&registry.address, None, sandbox, "");
     let run = sandbox.run("push lab").exits_with(9);
     run.reports("set validation.manifests.urls.allow");
-    // One that takes it gets everything else.
+    // A registry that accepts the manifest gets all other content.
     let registry =
         support::faulty::FaultyRegistry::start(support::faulty::Quirks::default(), &[], 0).await;
     support::TestRegistry::describe_at(&registry.address, None, sandbox, "");

@@ -1,5 +1,5 @@
-//! Implausible files: those of the gallery with random changes are read, checked and rendered.
-//! Nothing may panic, and what is rendered can be read back and is the same every time.
+//! Fuzzing: the files of the gallery are changed at random, then read, checked and rendered.
+//! Nothing may panic. Rendered files are valid YAML and the same every time.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use release::{Variables, Workspace};
 use support::sandbox::repository;
 
-/// Pieces that mean something to YAML, to the tool or to MKE.
+/// Pieces with a meaning in YAML, in environments or in configurations of MKE.
 const PIECES: &[&str] = &[
     ": ",
     "- ",
@@ -70,7 +70,7 @@ const PIECES: &[&str] = &[
     "-----BEGIN CERTIFICATE-----",
 ];
 
-/// What is drawn is the same in every run.
+/// Pseudorandom numbers that are the same in each run.
 struct Random(u64);
 
 impl Random {
@@ -84,7 +84,7 @@ impl Random {
 
 #[test]
 fn nothing_panics_on_files_that_were_changed_at_random() {
-    let rendered = play(|round, _| round < 3_000);
+    let rendered = fuzz(|round, _| round < 3_000);
     assert!(
         rendered > 100,
         "only {rendered} were still whole: the changes are too many"
@@ -94,12 +94,12 @@ fn nothing_panics_on_files_that_were_changed_at_random() {
 #[test]
 #[ignore = "takes ten minutes"]
 fn nothing_panics_for_ten_minutes() {
-    let _ = play(|_, began| began.elapsed() < Duration::from_secs(600));
+    let _ = fuzz(|_, began| began.elapsed() < Duration::from_secs(600));
 }
 
-/// Changes, reads, checks and renders for as long as `goes_on`, and returns how many files could be
-/// rendered.
-fn play(goes_on: impl Fn(u64, Instant) -> bool) -> usize {
+/// Changes, reads, checks and renders files while `continues` returns true. Returns the number of
+/// files that could be rendered.
+fn fuzz(continues: impl Fn(u64, Instant) -> bool) -> usize {
     let folder = tempfile::tempdir().unwrap();
     let root = Utf8Path::from_path(folder.path()).unwrap();
     let workspace = Workspace::new(root.to_owned());
@@ -108,7 +108,7 @@ fn play(goes_on: impl Fn(u64, Instant) -> bool) -> usize {
     let began = Instant::now();
     let mut rendered = 0;
     let mut round = 0;
-    while goes_on(round, began) {
+    while continues(round, began) {
         round += 1;
         let seed = &seeds[random.below(seeds.len())];
         let environment = root.join("environments/lab");
@@ -130,7 +130,7 @@ fn play(goes_on: impl Fn(u64, Instant) -> bool) -> usize {
             change(&mut bytes, &mut random);
         }
         std::fs::write(&target, &bytes).unwrap();
-        let outcome = catch_unwind(AssertUnwindSafe(|| look(&workspace)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| check_and_render(&workspace)));
         match outcome {
             Ok(whole) => rendered += usize::from(whole),
             Err(_) => panic!(
@@ -143,8 +143,8 @@ fn play(goes_on: impl Fn(u64, Instant) -> bool) -> usize {
     rendered
 }
 
-/// Does with the environment whatever needs no network, and returns whether it could be rendered.
-fn look(workspace: &Workspace) -> bool {
+/// Checks and renders the environment. Returns whether it could be rendered.
+fn check_and_render(workspace: &Workspace) -> bool {
     let now = "2026-06-01T00:00:00Z".parse().unwrap();
     let names = ["lab".to_owned()];
     for checked in release::config::check::all(workspace, &names, now, &Variables::default()) {
@@ -188,7 +188,7 @@ fn change(bytes: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
-/// Returns the folders of the environments that are begun with.
+/// Returns the folders of the unchanged environments.
 fn seeds() -> Vec<Utf8PathBuf> {
     let gallery = repository().join("tests/gallery");
     let mut seeds: Vec<Utf8PathBuf> = gallery

@@ -1,4 +1,4 @@
-//! `new`: a first environment.yaml that is valid as it is.
+//! `new`: it writes an environment.yaml that is valid without changes.
 
 use support::terminal::show;
 use support::{Sandbox, Text as _};
@@ -56,7 +56,7 @@ fn it_has_the_newest_release_that_is_locked() {
 }
 
 #[test]
-fn one_that_exists_is_left_alone() {
+fn an_existing_environment_is_not_changed() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     let before = sandbox.state();
     insta::assert_snapshot!(sandbox.run("new prod").whole(), @"
@@ -70,7 +70,7 @@ fn one_that_exists_is_left_alone() {
 }
 
 #[test]
-fn names_that_cannot_be_are_refused_and_leave_nothing() {
+fn invalid_names_are_refused_and_leave_no_files() {
     let sandbox = Sandbox::new(AIRLOCK);
     let mut all = String::new();
     for name in [
@@ -180,7 +180,7 @@ fn machines_get_the_path() {
 }
 
 #[test]
-fn on_a_terminal_a_few_questions_are_asked() {
+fn on_a_terminal_new_asks_for_missing_values() {
     let sandbox = Sandbox::new(AIRLOCK);
     // The release by default, an address that is refused, one that is not, and so on.
     let typed = "\nhttps://harbor.lan\nharbor.lan:8443\n\n10.0.0.5\nnode-1.lan\n\n";
@@ -218,14 +218,14 @@ fn on_a_terminal_a_few_questions_are_asked() {
     lines.has("locked: v4.1.3\n");
     lines.has("not locked yet: v4.1.0, v4.1.1, v4.1.2, v4.1.4");
 
-    // What would be refused is refused before anything is asked.
+    // An invalid option is refused before the first question.
     let shown = show(sandbox.command("new lab"), "");
     assert_eq!(shown.code, Some(3), "{}", shown.text);
     assert!(!shown.text.contains("registry address"), "{}", shown.text);
 }
 
 #[test]
-fn options_and_machines_are_asked_nothing() {
+fn options_and_json_output_suppress_the_questions() {
     let sandbox = Sandbox::new(AIRLOCK);
     let written = |name: &str| {
         let text = sandbox.read(&format!("environments/{name}/environment.yaml"));
@@ -241,21 +241,9 @@ fn options_and_machines_are_asked_nothing() {
         assert_eq!(shown.code, Some(0), "{}", shown.text);
         assert_eq!(written(name), written("site1"));
     }
-    let arguments = [
-        "new",
-        "site4",
-        "--registry",
-        "harbor.lan",
-        "--project",
-        "teams/mke",
-        "--host",
-        "10.0.0.9",
-        "--user",
-        "core",
-        "--external-address",
-        "10.0.0.5",
-    ];
-    let run = sandbox.run(&arguments).success();
+    let new = "new site4 --registry harbor.lan --project teams/mke --host 10.0.0.9 --user core \
+               --external-address 10.0.0.5";
+    let run = sandbox.run(new).success();
     run.prints("for v4.2.0: add further hosts, then");
     let run = sandbox.run("new site5 --host 300.1.1.1").exits_with(3);
     assert_eq!(

@@ -1,5 +1,5 @@
-//! Tests of `pack`: what a medium has, what is left out, how it is signed, and what happens when a
-//! run ends early.
+//! Tests of `pack`: the contents of a medium, the content that it omits, its signature, and runs
+//! that are killed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,6 +11,7 @@ use bundle::Lock;
 use bundle::make::Recipe;
 use camino::{Utf8Path, Utf8PathBuf};
 use medium::{Medium, What};
+use support::keys::make_key;
 use support::sandbox::write_program;
 use support::{Arguments, Sandbox, Text as _, bundles};
 
@@ -19,8 +20,8 @@ use crate::AIRLOCK;
 const OLD: &str = "v4.1.3";
 const NEW: &str = "v4.1.5";
 
-/// A workspace in git with two releases, of which the second shares four fifths of its bytes with
-/// the first. The environment `lab` is at the second one, and both are in the store.
+/// A workspace in git with two releases, both in the store. The second shares four fifths of its
+/// bytes with the first. The environment `lab` is at the second.
 struct Site {
     sandbox: Sandbox,
 }
@@ -88,7 +89,7 @@ config:
         self.run(&[pack, more.words()].concat())
     }
 
-    /// Packs to a new folder.
+    /// Packs into a new folder.
     fn packed(&self, name: &str, more: impl Arguments) -> Utf8PathBuf {
         let folder = self.path("..").join(name);
         self.pack(&[vec!["--out", folder.as_str()], more.words()].concat())
@@ -163,7 +164,7 @@ fn a_medium_has_everything_and_the_same_input_gives_the_same_bytes() {
         ["bundles/mkectl/v4.1.5/linux-x86_64/mkectl"]
     );
     assert_eq!(tree(&one), tree(&site.packed("two", &[])));
-    // A platform may be named as images name it.
+    // `pack` accepts the name of a platform that images use.
     let named = site.packed("three", &["--platform", "linux/amd64"]);
     assert_eq!(tree(&one), tree(&named));
     let medium = open(&one);
@@ -220,7 +221,7 @@ fn a_medium_has_everything_and_the_same_input_gives_the_same_bytes() {
     let lock = fs::read_to_string(clone.join(lock_path(NEW))).unwrap();
     assert_eq!(lock, site.read(&lock_path(NEW)));
 
-    // A second run finds everything there, and a different pack is not mixed with it.
+    // A second run changes nothing, and a different pack is not mixed into the folder.
     site.pack(&["--out", one.as_str()]).success();
     site.pack(&["--out", one.as_str(), "--since", OLD])
         .exits_with(1)
@@ -257,7 +258,7 @@ fn a_release_that_shares_most_bytes_travels_as_its_new_part() {
         let assumed = medium.manifest().assumes.blobs.iter();
         let assumed: u64 = assumed.map(|blob| blob.size).sum();
         assert_eq!(missing + assumed, site.lock(NEW).unique_bytes(), "{name}");
-        // Nothing but the missing bytes costs more than a few kilobytes.
+        // Besides the missing bytes, the medium has only a few kilobytes.
         let allowed = missing + missing / 50 + 100_000;
         assert!(
             size(&folder) <= allowed,
@@ -365,7 +366,7 @@ fn a_dry_run_prints_the_size_and_writes_nothing() {
     run.reports(&format!("because: `{blob}` is not what was expected"));
 }
 
-/// Plays cargo: what it is asked for is written down, and the program appears.
+/// A fake cargo: it records its arguments and copies the program to the target folder.
 const CARGO: &str = r#"#!/bin/sh
 PATH=/usr/bin:/bin
 echo "$@" > "$HOME/cargo"
@@ -413,7 +414,7 @@ fn a_different_program_is_not_packed() {
 }
 
 #[test]
-fn folders_of_the_workspace_are_no_medium() {
+fn folders_of_the_workspace_are_refused_as_medium() {
     let site = Site::new();
     let before = site.state();
     for folder in [
@@ -431,13 +432,13 @@ fn folders_of_the_workspace_are_no_medium() {
     }
     assert_eq!(site.changes_since(&before), [""; 0]);
     site.pack("--out medium").success();
-    // A disk with a file under the name of a medium's that no pack wrote.
+    // The disk has a `START.txt` that `pack` did not write.
     site.write("disk/START.txt", "hi");
     let run = site.pack("--out disk").exits_with(1);
     run.reports("has a file `START.txt` that is not of a medium")
         .reports("hint: name an empty folder\n");
     assert_eq!(site.read("disk/START.txt"), "hi");
-    // A named link leads to a disk, but not into the workspace.
+    // `--out` may be a link to a disk, but not a link into the workspace.
     fs::create_dir(site.path("../mounted")).unwrap();
     for (target, name, code) in [
         ("../mounted", "../link", 0),
@@ -528,7 +529,7 @@ fn volumes_are_limited_and_a_replacement_has_single_pieces() {
         assert!(size(&path) <= 6_000_000, "{path}");
     }
     let pieces = medium.manifest().pieces();
-    // A content is replaced with all of its pieces.
+    // A replacement has all pieces of a content.
     let piece = pieces.iter().max_by_key(|piece| piece.size).unwrap();
     let only = ["--only", &piece.sha256[..10], "--volume", "6MB"];
     let replacement = site.packed("replacement", &only);
@@ -543,14 +544,13 @@ fn volumes_are_limited_and_a_replacement_has_single_pieces() {
     };
     assert!(content.pieces.iter().any(|one| one.sha256 == piece.sha256));
     assert!(content.pieces.len() > 1, "a piece is a part of a volume");
-    // The hint is in the unit of the option, and enough.
+    // The hint uses the unit of the option, and its size is sufficient.
     let run = site.pack("--out x --volume 1MiB").exits_with(64);
     run.reports("a volume of 1.0 MiB is too small: 1.");
     let hint = run.stderr.split('`').nth(1).unwrap();
     let enough: Vec<&str> = hint.split(' ').collect();
     site.packed("enough", &enough);
-    // What is required does not depend on how much too small the volume is, and almost no less is
-    // enough.
+    // The required size does not depend on the given size.
     let tiny = site.pack("--out x --volume 1kB").exits_with(64);
     tiny.reports(hint);
     let required = |run: &support::Run| {
@@ -558,7 +558,7 @@ fn volumes_are_limited_and_a_replacement_has_single_pieces() {
         rest.split(" are").next().unwrap().to_owned()
     };
     assert_eq!(required(&run), required(&tiny));
-    // The program travels beside the volumes.
+    // The program is stored beside the volumes.
     site.write("program", &support::PROGRAM.repeat(170_000));
     let large = site.pack("--dry-run --volume 6MB").success();
     large.reports("airlock and START.txt have 7.0 MB together, more than a volume of 6.0 MB");
@@ -598,24 +598,10 @@ fn a_stream_is_a_medium_in_a_tar() {
 
 #[test]
 #[cfg_attr(without_ssh_keygen, ignore = "needs `ssh-keygen`")]
-fn a_signature_is_by_a_key_that_the_workspace_lists_or_a_warning_says_so() {
+fn a_signature_by_an_unlisted_key_has_a_warning() {
     let site = Site::new();
     let key = site.path("../key");
-    #[expect(clippy::disallowed_methods, reason = "the courier's key")]
-    let made = std::process::Command::new("ssh-keygen")
-        .args([
-            "-q",
-            "-t",
-            "ed25519",
-            "-N",
-            "",
-            "-C",
-            "courier",
-            "-f",
-            key.as_str(),
-        ])
-        .status();
-    assert!(made.unwrap().success());
+    make_key(&key, "courier", "");
     let public = fs::read_to_string(format!("{key}.pub")).unwrap();
     let folder = site.path("../signed");
     let run = site
@@ -644,7 +630,7 @@ fn a_signature_is_by_a_key_that_the_workspace_lists_or_a_warning_says_so() {
         .pack(&["--out", other.as_str(), "--sign", key.as_str()])
         .success();
     run.does_not_report("does not list");
-    // What OpenSSH says of a key that everyone can read.
+    // OpenSSH refuses a key that other users can read.
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let run = site
         .pack(&["--out", "x", "--sign", key.as_str()])
@@ -655,9 +641,9 @@ fn a_signature_is_by_a_key_that_the_workspace_lists_or_a_warning_says_so() {
     assert!(!site.path("x").exists());
 }
 
-/// Runs a program of OpenSSH, with what answers its questions.
+/// Returns a program of OpenSSH that reads passphrases from the script `askpass`.
 fn ssh(site: &Site, program: &str, arguments: &[&str], socket: &Utf8Path) -> std::process::Command {
-    #[expect(clippy::disallowed_methods, reason = "the courier's keys")]
+    #[expect(clippy::disallowed_methods, reason = "OpenSSH keeps the courier's key")]
     let mut command = std::process::Command::new(program);
     command
         .args(arguments)
@@ -674,17 +660,7 @@ fn an_encrypted_key_and_a_key_of_an_agent_sign() {
     let askpass = site.path("../askpass");
     write_program(&askpass, "#!/bin/sh\necho open sesame\n");
     let (key, socket) = (site.path("../key"), site.path("../agent"));
-    let make = [
-        "-q",
-        "-t",
-        "ed25519",
-        "-N",
-        "open sesame",
-        "-f",
-        key.as_str(),
-    ];
-    let made = ssh(&site, "ssh-keygen", &make, &socket).status().unwrap();
-    assert!(made.success());
+    make_key(&key, "courier", "open sesame");
     site.variable("SSH_ASKPASS", askpass.as_str())
         .variable("SSH_ASKPASS_REQUIRE", "force");
     let signed = |site: &Site, name: &str, key: &str| {
@@ -702,7 +678,7 @@ fn an_encrypted_key_and_a_key_of_an_agent_sign() {
     }
     let added = ssh(&site, "ssh-add", &["-q", key.as_str()], &socket).output();
     assert!(added.unwrap().status.success());
-    // Its private half is with the agent alone.
+    // Now only the agent has the private key.
     fs::remove_file(&key).unwrap();
     site.variable("SSH_AUTH_SOCK", socket.as_str());
     let of_agent = signed(&site, "by-agent", &format!("{key}.pub"));

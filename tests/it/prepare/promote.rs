@@ -1,12 +1,12 @@
-//! `promote`, and `requires`: a release goes to one environment first, and to the next when that
-//! was a success.
+//! `promote`, and `requires`: a release is deployed to a second environment only after a successful
+//! deploy to the first.
 
 use support::Lab;
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
-/// Makes a lab and a second environment, `staging`, in another project of the same registry. `more`
-/// goes to the top of the lab's file.
+/// Makes a lab with a second environment, `staging`, in a different project of the same registry.
+/// `more` is inserted at the top of the lab's file.
 async fn with_staging(more: &str) -> Lab {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
     lab.write_environment("");
@@ -21,7 +21,7 @@ async fn with_staging(more: &str) -> Lab {
     lab
 }
 
-/// Locks the lab's bundle once more, as another release.
+/// Locks the lab's bundle again, as a different release.
 fn lock_as(lab: &Lab, release: &str) {
     let bundle = lab.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
     lab.lock_as(release, &bundle);
@@ -43,7 +43,7 @@ async fn a_deploy_waits_for_what_its_environment_requires() {
     assert!(lab.repositories().await.is_empty(), "something was pushed");
     assert!(lab.applies().is_empty());
     assert!(!lab.path("environments/lab/receipt.yaml").exists());
-    // The registry may have it before.
+    // A push to the registry is allowed before the required deploy.
     lab.run("push lab").success();
     lab.run("apply lab").exits_with(8);
 
@@ -58,7 +58,7 @@ async fn a_deploy_waits_for_what_its_environment_requires() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_lock_is_another_thing_and_a_deploy_must_be_old_enough() {
+async fn a_deploy_of_a_different_lock_or_a_recent_deploy_is_not_enough() {
     let lab = with_staging("requires: { environment: staging, minimum-age: 1h }\n").await;
     lab.run("deploy staging").success();
     let young = lab.run("deploy lab").exits_with(8);
@@ -88,7 +88,7 @@ async fn another_lock_is_another_thing_and_a_deploy_must_be_old_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_goes_without_gives_a_reason_and_the_receipt_keeps_it() {
+async fn an_override_requires_a_reason_which_the_receipt_records() {
     let lab = with_staging("requires: staging\n").await;
     for empty in ["", "  "] {
         lab.run(&["deploy", "lab", "--override-requires", empty])
@@ -104,7 +104,7 @@ async fn whoever_goes_without_gives_a_reason_and_the_receipt_keeps_it() {
         ),
         "{receipt}"
     );
-    // Where nothing is missing, nothing is set aside. Where nothing is to be done, nothing is
+    // The override is recorded only if a requirement was missing. Without changes, no deploy is
     // required.
     lab.run("deploy lab").success();
     lab.run("deploy staging").success();
@@ -145,7 +145,7 @@ async fn an_environment_that_is_missing_cannot_be_required() {
 async fn a_promotion_changes_the_release_and_nothing_else() {
     let lab = with_staging("").await;
     lock_as(&lab, "v4.1.2");
-    // Prod is at an earlier release and inherits it; staging was deployed.
+    // The lab inherits an earlier release; staging was deployed.
     lab.write(
         "environments/base.yaml",
         "# Shared.\nrelease: v4.1.2 # the last one\n",
@@ -193,7 +193,7 @@ async fn a_promotion_changes_the_release_and_nothing_else() {
         again.stdout
     );
 
-    // The other way round, by Markdown: an own release is changed in place.
+    // A release in the file itself is changed in place. The output is Markdown.
     let own = text.replace("release: v4.1.5", "release: \"v4.1.2\"  # not yet");
     lab.write("environments/lab/environment.yaml", &own);
     let markdown = lab.run("promote staging lab --markdown").success();
@@ -237,7 +237,7 @@ async fn a_rehearsal_proves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_promotion_that_makes_no_sense_is_refused_and_changes_nothing() {
+async fn an_invalid_promotion_is_refused_and_changes_nothing() {
     let lab = with_staging("").await;
     lab.run("deploy lab").success();
     lock_as(&lab, "v4.1.2");

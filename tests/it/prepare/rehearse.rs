@@ -1,11 +1,11 @@
-//! `rehearse`: the whole way, touching neither registry nor cluster.
+//! `rehearse`: all steps of a deploy, without changes to registry or cluster.
 
 use support::{Lab, Sandbox};
 
 use crate::{AIRLOCK, FAKE_MKECTL};
 
 #[test]
-fn what_is_shipped_can_be_rehearsed_without_any_bundle() {
+fn the_shipped_examples_are_rehearsed_without_a_bundle() {
     for name in ["prod", "staging"] {
         let sandbox = Sandbox::with_examples(AIRLOCK);
         let before = sandbox.state();
@@ -32,7 +32,7 @@ async fn neither_registry_nor_mkectl_nor_credentials_are_touched() {
     lab.write_environment("protected: true\n");
     let run = lab.run("rehearse lab").success();
     run.does_not_report("is used instead");
-    // Item 27: the release's own mkectl checks the configuration, and is asked nothing else.
+    // Item 27: the release's mkectl checks the configuration, and changes nothing.
     let is_question = |words: &[String]| {
         words == ["version"] || words.ends_with(&["--help".to_owned()]) || words[0] == "init"
     };
@@ -54,7 +54,7 @@ async fn neither_registry_nor_mkectl_nor_credentials_are_touched() {
 }
 
 #[test]
-fn machines_get_the_result() {
+fn the_result_is_json_with_format_json() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     let run = sandbox.run("rehearse prod --format json").success();
     assert_eq!(run.stderr, "");
@@ -73,7 +73,7 @@ fn machines_get_the_result() {
 }
 
 #[test]
-fn a_configuration_that_cannot_be_is_refused() {
+fn an_invalid_configuration_is_refused() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     let path = "environments/staging/environment.yaml";
     sandbox.edit(
@@ -107,10 +107,10 @@ async fn an_upgrade_is_rehearsed_where_the_cluster_runs_an_earlier_release() {
     let receipt = lab.read("environments/lab/receipt.yaml");
     let run = lab.run("rehearse lab").success();
     insta::assert_snapshot!("upgrade", run.whole());
-    // The real ones are as they were.
+    // The receipt and the cluster are unchanged.
     assert_eq!(lab.read("environments/lab/receipt.yaml"), receipt);
     assert_eq!(lab.applies().len(), 1);
-    // What the vendor does not support is refused here, too.
+    // A rehearsal also refuses a change that the vendor does not support.
     lab.lock_as("v4.1.2", &bundle);
     lab.edit_environment("v4.2.1", "v4.1.2");
     let run = lab.run("rehearse lab").exits_with(3);
@@ -121,10 +121,10 @@ async fn an_upgrade_is_rehearsed_where_the_cluster_runs_an_earlier_release() {
 fn commands_for_a_cluster_refuse_a_rehearsal_before_they_ask() {
     let sandbox = Sandbox::shipped(AIRLOCK);
     for command in [
-        &["migrate", "demo"][..],
-        &["cluster", "reset", "demo"],
-        &["cluster", "status", "demo"],
-        &["diff", "demo", "--live"],
+        "migrate demo",
+        "cluster reset demo",
+        "cluster status demo",
+        "diff demo --live",
     ] {
         let run = sandbox.run(command).exits_with(3);
         assert_eq!(

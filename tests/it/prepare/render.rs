@@ -1,5 +1,5 @@
-//! `render`: mke4.yaml from the files of an environment. Every environment and example of this
-//! repository is tested by existing.
+//! `render`: mke4.yaml from the files of an environment. These tests include every environment and
+//! example of this repository.
 
 use serde_yaml::Value;
 use support::Sandbox;
@@ -142,7 +142,7 @@ fn every_environment_is_read_back_with_the_values_that_were_meant() {
 }
 
 #[test]
-fn what_people_write_arrives_as_they_wrote_it() {
+fn values_are_rendered_as_they_are_written() {
     let sandbox = Sandbox::new(AIRLOCK);
     sandbox.write("environments/lab/environment.yaml", HARD);
     sandbox.run("render lab").success();
@@ -165,7 +165,7 @@ fn what_people_write_arrives_as_they_wrote_it() {
 }
 
 #[test]
-fn a_stale_file_is_shown_by_check_and_written_without() {
+fn a_stale_file_is_reported_with_check_and_written_without() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     let path = "environments/staging/environment.yaml";
     sandbox.edit(path, "10.20.0.21", "10.20.0.22");
@@ -256,7 +256,7 @@ fn machines_get_the_diff() {
 }
 
 #[test]
-fn one_wrong_environment_keeps_all_from_being_written() {
+fn one_invalid_environment_prevents_all_writes() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
     sandbox.write("environments/staging/environment.yaml", "release: 4.1.5\n");
     let before = sandbox.state();

@@ -1,5 +1,5 @@
-//! `pack --return`: what a site returns, what stays there, and what the next medium leaves out
-//! because of it.
+//! `pack --return`: the files that a site returns, the files that stay there, and the content that
+//! the next medium omits.
 
 use std::fs;
 use std::process::Stdio;
@@ -14,7 +14,7 @@ use crate::{AIRLOCK, FAKE_MKECTL};
 const RECEIPT: &str = "environments/lab/receipt.yaml";
 const SNAPSHOT: &str = "environments/lab/registry.snapshot.yaml";
 
-/// Both sides, after the first medium was unpacked inside.
+/// The connected and the disconnected side, after the first medium was unpacked inside.
 struct Sides {
     courier: Courier,
 }
@@ -57,7 +57,7 @@ impl Sides {
         self.courier.run(&arguments)
     }
 
-    /// Returns to a new folder.
+    /// Packs a return into a new folder.
     fn returned(&self, more: impl Arguments) -> (Utf8PathBuf, Run) {
         let back = self.new_folder("back");
         let pack = ["pack", "--return", "--out", back.as_str()];
@@ -67,7 +67,7 @@ impl Sides {
         )
     }
 
-    /// Unpacks outside.
+    /// Unpacks a return into the workspace of the connected side.
     fn receive(&self, back: &Utf8PathBuf) -> Run {
         self.outside(&["unpack", back.as_str(), "--allow-unsigned"])
     }
@@ -84,7 +84,7 @@ impl Sides {
     }
 }
 
-/// Returns what a folder has, by its kind.
+/// Returns the contents of a medium by their kinds.
 fn kinds(folder: &Utf8PathBuf) -> Vec<&'static str> {
     let found = medium::find(std::slice::from_ref(folder)).unwrap();
     let medium = found.trust_unsigned().unwrap();
@@ -125,7 +125,7 @@ async fn what_a_deploy_left_comes_back_and_the_next_medium_has_no_blob() {
          pack [WORKSPACE]/../back
          pack done: [WORKSPACE]/../back is complete
     ");
-    // A few kilobytes: no program, no blob.
+    // The return has neither program nor blobs, so its size is a few kilobytes.
     let size: u64 = walk(&back)
         .iter()
         .map(|path| path.metadata().unwrap().len())
@@ -164,14 +164,14 @@ async fn what_a_deploy_left_comes_back_and_the_next_medium_has_no_blob() {
     text.lacks("\n  mkectl ");
     text.has("the site of lab returned what it had at");
 
-    // The next medium moves the site on, whose receipt is the one that was returned.
+    // The next medium updates the site, which has the returned receipt.
     sides.carry();
     assert_eq!(
         sides.git_inside("status --porcelain environments/lab/receipt.yaml"),
         ""
     );
 
-    // What the site has lost since travels again.
+    // The next medium carries blobs again that the site has lost.
     let store = sides.courier.inside("bundles/store");
     fs::remove_dir_all(store).unwrap();
     let lock = support::bundles::lock_of(sandbox);
@@ -240,7 +240,7 @@ async fn commits_of_a_site_come_back_and_local_changes_on_both_sides_stay() {
     run.success();
     assert_eq!(kinds(&back), ["snapshot"]);
 
-    // Both sides have moved on. What is not committed inside stays there and is named.
+    // Both sides have new commits. Uncommitted changes inside stay there and are named.
     sides.commit_inside("inside.txt", "inside\n");
     sides.courier.write("outside.txt", "outside\n");
     sides.courier.commit("Outside");
@@ -266,7 +266,7 @@ async fn commits_of_a_site_come_back_and_local_changes_on_both_sides_stay() {
     sides.receive(&back).success();
     assert_eq!(sandbox.read("inside.txt"), "inside\n");
     assert_eq!(sandbox.read("outside.txt"), "outside\n");
-    // The merge moves the site on.
+    // The next medium brings the merge to the site.
     fs::write(sides.courier.inside(environment), text).unwrap();
     sides.courier.commit("Return of lab");
     sides.carry();
@@ -286,7 +286,7 @@ async fn a_secret_of_the_run_is_not_returned() {
     run.reports(&format!("a secret would be in commit {commit}"));
     run.does_not_mention(PASSWORD);
     assert!(!back.exists());
-    // To remove it is not to add it, but the commit before still has it.
+    // A later commit removes the secret, but the history still has it.
     sides.commit_inside("notes.txt", "nothing\n");
     sides.returned("lab").1.exits_with(8);
     sides.git_inside("reset --quiet --soft HEAD~2");
@@ -321,7 +321,7 @@ async fn a_secret_of_the_run_is_not_returned() {
         sandbox.read("environments/lab/logs/2026-apply.log"),
         "login *** failed\n"
     );
-    // On the way inside, too, unless the commit is one that the site has.
+    // `pack` for the site also refuses the secret, unless the site has the commit already.
     sandbox.write("notes.txt", &format!("{PASSWORD}\n"));
     let commit = sides.courier.commit("Notes");
     let pack = ["pack", "lab", "--dry-run", "--program", "program"];
@@ -351,15 +351,7 @@ async fn a_return_is_signed_streamed_or_only_counted() {
     sides.outside(&arguments).success();
 
     let inside = courier.inside("");
-    let pack = [
-        "pack",
-        "lab",
-        "--return",
-        "--out",
-        "-",
-        "-C",
-        inside.as_str(),
-    ];
+    let pack = format!("pack lab --return --out - -C {inside}");
     let mut packing = courier.command(&pack);
     let stream = packing.stderr(Stdio::null()).output().unwrap();
     assert!(stream.status.success());

@@ -65,7 +65,7 @@ impl Place {
         Store::open(&self.path("bundles/store")).unwrap()
     }
 
-    /// Checks that the store has everything, whole.
+    /// Checks that the store has all blobs of the lock, undamaged.
     fn everything_is_there(&self) {
         let store = self.store();
         for (digest, size) in self.lock().artifacts.iter().flat_map(|one| one.blobs()) {
@@ -193,7 +193,7 @@ async fn an_entry_that_was_changed_keeps_what_it_was_locked_as() {
     ] {
         relocked(change, "moved");
     }
-    // Also after the tag is gone.
+    // This holds also after the tag was removed.
     place.upstream.instead(|asked| {
         (asked.path.ends_with("/a/one/manifests/1")).then(|| StatusCode::NOT_FOUND.into_response())
     });
@@ -444,7 +444,7 @@ async fn mistakes_in_a_set_are_named() {
         "would both become library/nginx:1.29 in your registry",
     );
     refused("- 'a b'\n", 3, "`a b` is not a reference");
-    // All of them are named in one run.
+    // One run names all of them.
     let several = "- 'a b'\n- { reference: nginx:2, platforms: [amd64] }\n";
     refused(
         several,
@@ -533,7 +533,7 @@ fn what_airlock_keeps_in_the_registry_is_not_a_place_for_a_set() {
 }
 
 #[test]
-fn credentials_and_mirrors_that_cannot_be_are_refused_when_the_file_is_read() {
+fn invalid_credentials_and_mirrors_are_refused_when_the_file_is_read() {
     let sandbox = Sandbox::new(AIRLOCK);
     let mut all = String::new();
     for text in [
@@ -704,22 +704,15 @@ fn a_password_that_is_typed_without_a_scheme_is_not_repeated() {
     sandbox.write("list", "bob:planted-55@quay.io/x:1\n");
     let place = "bob:planted-55@127.0.0.1:1/up";
     for command in [
-        &["lock", "v4.1.8", "--from", place, "--images", "list"][..],
-        &[
-            "lock",
-            "v4.1.8",
-            "--from",
-            "127.0.0.1:1/up",
-            "--images",
-            "list",
-        ],
-        &["fetch", place],
-        &["lock", place],
-        &["inspect", place],
-        &["releases", place],
-        &["new", "site", "--release", place],
+        format!("lock v4.1.8 --from {place} --images list"),
+        "lock v4.1.8 --from 127.0.0.1:1/up --images list".to_owned(),
+        format!("fetch {place}"),
+        format!("lock {place}"),
+        format!("inspect {place}"),
+        format!("releases {place}"),
+        format!("new site --release {place}"),
     ] {
-        let run = sandbox.run(command);
+        let run = sandbox.run(&command);
         assert_ne!(run.code, Some(0), "{}", run.whole());
         run.does_not_mention("planted-55");
     }

@@ -1,4 +1,4 @@
-//! `unpack`: what a courier brings is verified, and named or finished whatever happens to it.
+//! `unpack`: it verifies a medium, resumes after interruptions, and names each damage.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use medium::What;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use support::bundles::sha256;
 use support::courier::Choice;
 use support::{Courier, Text as _};
 
@@ -21,7 +22,7 @@ fn signed() -> Choice {
     }
 }
 
-/// Small pieces on many volumes.
+/// Returns the options of a medium with many volumes and small pieces.
 fn volumes() -> Choice {
     Choice {
         volume: Some(2_200_000),
@@ -48,7 +49,7 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
         let text = key.map_or(text.clone(), |key| text.replace(&key, "[PUBLIC KEY]"));
         hashes(&text)
     };
-    // Nobody can be asked.
+    // Without a terminal, the key cannot be confirmed.
     let run = courier.unpack(&[&courier.medium], &[]).exits_with(8);
     insta::assert_snapshot!(shown(run.whole()), @"
     exit code: 8
@@ -62,13 +63,13 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
     let other = courier.unpack(&[&courier.medium], &["--fingerprint", &unknown]);
     let named = format!("not by {unknown}");
     assert!(other.exits_with(8).stderr.contains(&named));
-    // Half a fingerprint is a mistake in typing, not a forged medium.
+    // An incomplete fingerprint is a usage error, not a forged medium.
     for half in [&fingerprint["SHA256:".len()..], "SHA256:abc"] {
         let run = courier.unpack(&[&courier.medium], &["--fingerprint", half]);
         let stderr = run.exits_with(64).stderr;
         stderr.has("write `SHA256:` and 43 characters");
     }
-    // A fingerprint that would not be compared.
+    // With `--allow-unsigned`, the fingerprint would not be compared.
     let both = ["--fingerprint", &unknown, "--allow-unsigned"];
     let run = courier.unpack(&[&courier.medium], &both).exits_with(64);
     run.reports("cannot be used with");
@@ -94,12 +95,12 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
        unpack done: every used piece of pack [HASH] is verified
     "#);
     courier.assert_complete(&manifest);
-    // It is idempotent.
+    // A second `unpack` of the same medium changes nothing.
     let again = courier.unpack(&[&courier.medium], &["--fingerprint", &fingerprint]);
     assert!(again.success().stdout.contains("0 blobs of 0 B added"));
     courier.assert_complete(&manifest);
 
-    // The second medium has the key's line, and only what is new.
+    // The second medium lists the key in allowed_signers, and has only new commits.
     let known = courier.git("rev-parse HEAD");
     let mut lines = first.stdout.lines().map(str::trim);
     let line = lines.find(|line| line.starts_with("courier "));
@@ -107,7 +108,7 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
     courier.write("environments/allowed_signers", &signers);
     courier.commit("Permit the courier's key");
     let manifest = courier.pack(&Choice {
-        known: vec![known],
+        assumed_commits: vec![known],
         ..signed()
     });
     let second = courier.unpack(&[&courier.medium], &["--fingerprint", &fingerprint]);
@@ -130,7 +131,7 @@ async fn an_empty_folder_becomes_a_workspace_and_the_next_medium_continues_it() 
     ");
     courier.assert_complete(&manifest);
 
-    // From now on the list decides.
+    // Now that the workspace has allowed_signers, it accepts only the keys in it.
     courier.commit("Something");
     let manifest = courier.pack(&signed());
     courier.unpack(&[&courier.medium], &[]).success();
@@ -155,14 +156,13 @@ async fn a_manifest_that_was_changed_after_signing_is_refused() {
     let other = String::from_utf8(bytes)
         .unwrap()
         .replace("- lab\n", "- bal\n");
-    let hash = |bytes: &[u8]| hex::encode(<sha2::Sha256 as sha2::Digest>::digest(bytes));
-    let pack = hash(&manifest.to_bytes().unwrap());
+    let pack = sha256(manifest.to_bytes().unwrap());
     for folder in [courier.medium.clone(), courier.medium.join("volumes/0001")] {
         std::fs::write(folder.join("manifest.yaml"), &other).unwrap();
     }
     let volume = courier.medium.join("volumes/0001/volume.yaml");
     let text = std::fs::read_to_string(&volume).unwrap();
-    std::fs::write(&volume, text.replace(&pack, &hash(other.as_bytes()))).unwrap();
+    std::fs::write(&volume, text.replace(&pack, &sha256(&other))).unwrap();
     let run = courier.unpack(&[&courier.medium], &["--fingerprint", &fingerprint]);
     let stderr = run.exits_with(8).stderr;
     stderr.has("changed after it was signed");
@@ -171,7 +171,7 @@ async fn a_manifest_that_was_changed_after_signing_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn history_that_does_not_continue_and_local_changes_stop_it() {
+async fn diverged_history_and_local_changes_stop_an_unpack() {
     let courier = courier().await;
     courier.pack(&Choice::default());
     courier.unpack(&[&courier.medium], UNSIGNED).success();
@@ -187,7 +187,7 @@ async fn history_that_does_not_continue_and_local_changes_stop_it() {
     let environment = "environments/lab/environment.yaml";
     let text = courier.read(environment);
 
-    // A file that the medium changes has local changes.
+    // The medium changes a file that has local changes.
     courier.write(environment, &format!("{text}# outside\n"));
     courier.write("new.txt", "outside\n");
     courier.commit("Change the environment");
@@ -201,7 +201,7 @@ async fn history_that_does_not_continue_and_local_changes_stop_it() {
     std::fs::write(inside.join(environment), &text).unwrap();
     std::fs::write(inside.join("new.txt"), "inside\n").unwrap();
     refused("local changes would be overwritten: new.txt");
-    // A file that has the new content already is not one, whatever wrote it. Other changes stay.
+    // A file that already has the new content is not a conflict. Other local changes stay.
     std::fs::write(inside.join("new.txt"), "outside\n").unwrap();
     std::fs::write(inside.join("mine.txt"), "inside\n").unwrap();
     courier.unpack(&[&courier.medium], UNSIGNED).success();
@@ -212,7 +212,7 @@ async fn history_that_does_not_continue_and_local_changes_stop_it() {
     std::fs::remove_file(inside.join("mine.txt")).unwrap();
     courier.assert_complete(&manifest);
 
-    // An older medium changes nothing, not even the program, unless that is missing.
+    // An older medium changes nothing, except that it adds a missing program.
     let head = courier.git("rev-parse HEAD");
     courier.git("reset --quiet --hard HEAD~1");
     courier.pack(&Choice::default());
@@ -226,7 +226,7 @@ async fn history_that_does_not_continue_and_local_changes_stop_it() {
     assert!(program.exists());
     assert_eq!(courier.git_in(&inside, "rev-parse HEAD"), head);
 
-    // The other side has rewritten its last commit.
+    // The connected side has rewritten its last commit.
     courier.commit("Rewritten");
     courier.pack(&Choice::default());
     refused("the medium rewrites history");
@@ -242,14 +242,14 @@ async fn history_that_does_not_continue_and_local_changes_stop_it() {
     let known = courier.commit("Outside, again");
     courier.commit("Outside, for the last time");
     courier.pack(&Choice {
-        known: vec![known],
+        assumed_commits: vec![known],
         ..Choice::default()
     });
     let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(3);
     run.reports("which the workspace lacks");
 }
 
-/// Cuts digests of hashes, which differ from run to run.
+/// Replaces hashes, which differ from run to run.
 pub(crate) fn hashes(text: &str) -> String {
     let mut shown = String::new();
     for word in text.split_inclusive(|character: char| !character.is_ascii_alphanumeric()) {
@@ -284,7 +284,7 @@ fn remove(folder: &Utf8Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flipped_bit_anywhere_is_named_or_finished() {
+async fn a_flipped_bit_anywhere_is_named_or_harmless() {
     let courier = courier().await;
     let choice = Choice {
         piece: Some(100_000),
@@ -331,7 +331,7 @@ async fn a_flipped_bit_anywhere_is_named_or_finished() {
             let shown = if is_history { "history" } else { &name[..12] };
             let again = format!("pack lab --only {shown} --out DIR");
             prop_assert!(run.stderr.contains(&again), "{}", run.whole());
-            // The rest was used, and the same medium without the damage does what is left.
+            // The other pieces were unpacked. The same medium without the damage adds the rest.
             courier.unpack(&[&courier.medium], &arguments).success();
         } else {
             prop_assert_eq!(run.code, Some(0), "{}: {}", path, run.whole());
@@ -346,7 +346,7 @@ async fn a_flipped_bit_anywhere_is_named_or_finished() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn volumes_in_any_order_twice_or_missing_are_finished_or_named() {
+async fn volumes_in_any_order_or_twice_are_unpacked_and_missing_ones_are_named() {
     let courier = courier().await;
     let manifest = courier.pack(&volumes());
     let count = manifest.volumes.len();
@@ -354,7 +354,7 @@ async fn volumes_in_any_order_twice_or_missing_are_finished_or_named() {
     let all: Vec<Utf8PathBuf> = (1..=count)
         .map(|number| courier.medium.join(format!("volumes/{number:04}")))
         .collect();
-    // Three disks, each with a volume or several.
+    // Three disks, each with one or more volumes.
     let mut runner = TestRunner::new(Config::with_cases(12));
     let picked = Just(all.clone()).prop_shuffle().prop_flat_map(|order| {
         let twice = prop::sample::subsequence(order.clone(), 0..=2);
@@ -390,7 +390,7 @@ async fn volumes_in_any_order_twice_or_missing_are_finished_or_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_medium_is_cut_off_or_of_a_different_pack_is_named() {
+async fn a_truncated_or_mixed_medium_and_other_files_are_named() {
     let courier = courier().await;
     let first = courier.pack(&Choice::default());
     let kept = courier.path("../first");
@@ -407,20 +407,15 @@ async fn what_is_no_medium_is_cut_off_or_of_a_different_pack_is_named() {
     let run = courier.unpack(&[&file], UNSIGNED).exits_with(64);
     run.reports("is a file, not the folder of a medium");
     let on_medium = courier.medium.join("workspace");
-    let run = courier.run(&[
-        "unpack",
-        courier.medium.as_str(),
-        "-C",
-        on_medium.as_str(),
-        "--allow-unsigned",
-    ]);
+    let medium = &courier.medium;
+    let run = courier.run(&format!("unpack {medium} -C {on_medium} --allow-unsigned"));
     assert!(
         run.exits_with(64)
             .stderr
             .contains("is on the medium itself")
     );
 
-    // A cut off piece of a blob, and a missing one.
+    // One piece of a blob is truncated, and one is missing.
     let mut pieces = files(&kept);
     pieces.retain(|path| path.file_name().unwrap().len() == 64);
     let blobs = first
@@ -478,7 +473,7 @@ async fn without_git_nothing_is_written_and_git_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_is_unpacked_and_one_that_is_cut_off_resumes() {
+async fn a_stream_is_unpacked_and_resumed_after_a_truncated_one() {
     let courier = courier().await;
     let choice = Choice {
         piece: Some(100_000),
@@ -527,13 +522,7 @@ async fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next() {
     courier.commit("A large file");
     let manifest = courier.pack(&Choice::default());
     let inside = courier.inside("");
-    let arguments = [
-        "unpack",
-        "-C",
-        inside.as_str(),
-        courier.medium.as_str(),
-        "--allow-unsigned",
-    ];
+    let arguments = format!("unpack -C {inside} {} --allow-unsigned", courier.medium);
     for round in 0..10_u64 {
         let mut child = (courier.command(&arguments))
             .stdout(Stdio::null())
@@ -541,11 +530,11 @@ async fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next() {
             .spawn()
             .unwrap();
         std::thread::sleep(Duration::from_millis(20 + 60 * round));
-        // It may have ended already.
+        // The run may have ended already.
         let _ = child.kill();
         child.wait().unwrap();
     }
-    // What a run that was killed leaves beside mkectl.
+    // A killed run leaves a temporary file beside mkectl.
     let folder = courier.inside("bundles/mkectl/v4.1.5/linux-x86_64");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join(".tmpAbCdEf"), "half").unwrap();
@@ -632,7 +621,7 @@ async fn without_its_history_nothing_is_unpacked_and_a_replacement_comes_with_th
         .reports("/inside/ unpack REPLACEMENT`, then `cargo xtask -C ");
     assert!(!courier.inside("environments").exists());
     courier.pack(&Choice {
-        without: Some(|what| matches!(what, What::Repository { .. })),
+        keep: Some(|what| matches!(what, What::Repository { .. })),
         ..signed()
     });
     // The replacement alone does not make a complete workspace.
@@ -699,7 +688,7 @@ async fn a_replacement_of_pieces_completes_a_workspace() {
     courier.unpack(&[&courier.medium], UNSIGNED).exits_with(4);
     // A medium without history needs a workspace.
     courier.pack(&Choice {
-        without: Some(|what| *what == What::Blob {}),
+        keep: Some(|what| *what == What::Blob {}),
         ..Choice::default()
     });
     courier.unpack(&[&courier.medium], UNSIGNED).success();
@@ -742,15 +731,7 @@ async fn what_a_site_returns_is_merged_and_nothing_later_is_replaced() {
     let lab = || "lab".to_owned();
     let unpack_return = |commit: &str, time: &str| {
         let history = sandbox.path("../back");
-        let without = format!("^{base}");
-        let create = [
-            "bundle",
-            "create",
-            "--quiet",
-            history.as_str(),
-            "main",
-            &without,
-        ];
+        let create = format!("bundle create --quiet {history} main ^{base}");
         courier.git_in(&inside, &create);
         let commits = What::Commits {
             branch: "main".to_owned(),
@@ -761,9 +742,9 @@ async fn what_a_site_returns_is_merged_and_nothing_later_is_replaced() {
             file: "push.log".to_owned(),
         };
         courier.pack(&Choice {
-            known: vec![base.clone()],
-            without: Some(|_| false),
-            more: vec![
+            assumed_commits: vec![base.clone()],
+            keep: Some(|_| false),
+            extra: vec![
                 (commits, history),
                 (
                     What::Receipt { environment: lab() },
@@ -779,7 +760,7 @@ async fn what_a_site_returns_is_merged_and_nothing_later_is_replaced() {
         });
         courier.run(&["unpack", courier.medium.as_str(), "--allow-unsigned"])
     };
-    // Both sides have moved on.
+    // Both sides have new commits.
     courier.commit("Outside");
     let commit = commit_inside("inside.txt", "inside\n");
     let (first, second) = ("2026-01-02T03:04:05Z", "2026-01-03T03:04:05Z");
@@ -793,7 +774,7 @@ async fn what_a_site_returns_is_merged_and_nothing_later_is_replaced() {
     assert_eq!(sandbox.read(at_receipt), receipt(second));
     assert_eq!(sandbox.read(at_snapshot), snapshot(second));
     assert_eq!(sandbox.read("environments/lab/logs/push.log"), "a line\n");
-    // Again, and an older one: nothing is new, and nothing is replaced.
+    // The same return again, and an older one, replace nothing.
     for time in [second, first] {
         let before = sandbox.state();
         let run = unpack_return(&commit, time).success();

@@ -1,4 +1,4 @@
-//! Certificates for servers of tests, as a test decides about them.
+//! Certificates for servers, with the properties that a test requires.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Makes a CA, and a certificate of it for `names` that `change` has changed.
+    /// Makes a CA, and a certificate for `names` that it signs after `change` has edited it.
     pub fn new(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Self {
         let ca_key = KeyPair::generate().expect("a key");
         let mut ca = authority(&[]);
@@ -37,7 +37,7 @@ impl Certificates {
         Self::new(&["127.0.0.1", "localhost"], |_| ())
     }
 
-    /// Makes a certificate for 127.0.0.1 that is its own CA, as `openssl req -x509` makes it.
+    /// Makes a self-signed certificate for 127.0.0.1, as `openssl req -x509` does.
     pub fn self_signed() -> Self {
         let key = KeyPair::generate().expect("a key");
         let leaf = authority(&["127.0.0.1"]).self_signed(&key);
@@ -49,7 +49,7 @@ impl Certificates {
         }
     }
 
-    /// Returns what ends TLS with this certificate.
+    /// Returns an acceptor that terminates TLS with this certificate.
     pub fn acceptor(&self) -> TlsAcceptor {
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).expect("a key");
         let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -1,8 +1,8 @@
-//! A registry for tests of what goes wrong: it holds blobs by repository as distribution does,
-//! reads uploads piece by piece, plays faults by rule, and can be looked into afterwards.
+//! A registry in memory for tests of failures. It keeps blobs by repository as distribution does,
+//! reads uploads piece by piece, injects faults by rule, and shows its content to the test.
 //!
-//! [`Quirks`] are how a registry is; a [`Rule`] is what happens to some of its requests.
-//! [`profiles`] puts both together as real registries are said to be.
+//! [`Quirks`] define the general behaviour of a registry. A [`Rule`] injects a fault into some of
+//! its requests. [`profiles`] combines both to simulate real registries.
 
 mod content;
 mod fault;
@@ -35,63 +35,65 @@ use crate::listener::Breaker;
 pub use crate::quirks;
 use crate::{Asked, Server};
 
-/// How a registry is.
+/// The general behaviour of a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quirks {
-    /// What it does about mounts.
+    /// The behaviour for mounts.
     pub mounts: Mounts,
-    /// What it does about several parts.
+    /// The behaviour for uploads in several parts.
     pub parts: Parts,
-    /// Whether a session survives a request that was cut, with what came of it, and the use of a
-    /// place that is not the newest: a question is answered, anything else refused. So does
-    /// distribution 3. Distribution 2 gives the session up for either.
+    /// Whether a session survives an interrupted request, with the bytes that arrived, and a
+    /// request at an outdated `Location`. For the latter, a request for the status is answered, and
+    /// others are refused. Distribution 3 behaves so; distribution 2 discards the session in both
+    /// cases.
     pub keeps_cut_sessions: bool,
-    /// Whether the place of a session, the newest `Location`, depends on what it holds.
+    /// Whether the registry compares the `Location` of a request with the newest one, which
+    /// contains the number of bytes.
     pub checks_place: bool,
-    /// Whether it accepts a body without a length.
+    /// Whether it accepts a body without `Content-Length`.
     pub streams: bool,
-    /// Whether it refuses manifests of which it lacks something.
+    /// Whether it refuses a manifest if it lacks a blob or manifest of it.
     pub checks_manifests: bool,
-    /// Whether it refuses manifests that do not name their media type themselves.
-    pub wants_media_type: bool,
+    /// Whether it refuses manifests without the field `mediaType`.
+    pub requires_media_type: bool,
     /// The status of missing content.
     pub unknown: u16,
-    /// The most that one request may carry, in bytes.
+    /// The maximum size of the body of a request, in bytes.
     pub body_limit: Option<u64>,
     /// The minimum size of each part, in bytes.
-    pub least_part: u64,
-    /// Whether it requires tokens, and for how many requests each is valid.
+    pub minimum_part: u64,
+    /// The number of requests for which a token is valid; `None` if it requires no tokens.
     pub token_life: Option<u32>,
-    /// How many concurrent requests it accepts; it answers more with 503.
-    pub at_once: Option<usize>,
-    /// The media types, of manifests or of their configurations, that it does not take.
+    /// The maximum number of concurrent requests; further requests get 503.
+    pub request_limit: Option<usize>,
+    /// The media types of manifests or of their configurations that it refuses.
     pub refuses: &'static [&'static str],
     /// Whether it requires credentials only for changes.
     pub open_for_reading: bool,
-    /// Whether it asks for the password itself, and knows no tokens. With `open_for_reading`, it
-    /// asks only those who write.
-    pub wants_password: bool,
+    /// Whether it requires Basic authentication instead of tokens. With `open_for_reading`, only
+    /// writes require it.
+    pub requires_password: bool,
     /// Whether its token server refuses tokens for writing.
     pub no_tokens_for_writing: bool,
-    /// Its token server gives tokens without credentials, too.
-    pub tokens_for_nobody: bool,
+    /// Whether its token server also gives tokens without credentials.
+    pub anonymous_tokens: bool,
     /// How far its clock is ahead, in seconds.
     pub clock_ahead: Option<u64>,
-    /// Whether it takes a manifest under a tag or digest that it has, even if it is the same one.
+    /// Whether it accepts a manifest under an existing tag or digest, even the same manifest.
     pub redeploys: bool,
-    /// Whether it answers `HEAD` to a blob of which it lost the bytes: each second blob, when it
-    /// was sent once.
+    /// Whether it loses the bytes of some blobs at their first upload, but still answers `HEAD`
+    /// with 200. It loses the blobs whose digest ends with an even digit.
     pub remembers_lost_blobs: bool,
-    /// The status of a blob that it took, and of a manifest.
+    /// The status for an accepted blob, and for an accepted manifest.
     pub taken: (u16, u16),
-    /// Whether it answers `HEAD` to a manifest that is named by its digest; otherwise it says 500.
+    /// Whether it answers `HEAD` of a manifest by digest; otherwise the status is 500.
     pub heads_digests: bool,
-    /// How fast it reads uploads, all of them together, in bytes a second.
+    /// The rate at which it reads all uploads together, in bytes per second.
     pub rate: Option<u64>,
 }
 
-/// Returns the quirks of a registry: these fields, and the rest of the base, or of a plain
-/// registry.
+/// Returns the quirks of a registry: the given fields, and the other fields of a base or of the
+/// default.
 #[macro_export]
 macro_rules! quirks {
     (..$base:expr; $($field:ident: $value:expr),+) => {
@@ -102,27 +104,27 @@ macro_rules! quirks {
     };
 }
 
-/// What a registry does about a mount.
+/// The behaviour of a registry for a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mounts {
     /// It mounts.
     Granted,
     /// It opens an upload instead.
     Ignored,
-    /// It says this status.
+    /// It refuses the mount with this status.
     Refused(u16),
 }
 
-/// What a registry does about an upload in several parts.
+/// The behaviour of a registry for an upload in several parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parts {
-    /// It takes them.
+    /// It accepts all parts.
     Taken,
-    /// It takes them, and answers 201 in place of 202.
+    /// It accepts all parts, and answers 201 instead of 202.
     Created,
-    /// It takes the first one only.
+    /// It accepts only the first part.
     OneOnly,
-    /// It forgets the ones before when another comes.
+    /// Each part replaces the parts before it.
     LastOnly,
 }
 
@@ -135,17 +137,17 @@ impl Default for Quirks {
             checks_place: true,
             streams: true,
             checks_manifests: true,
-            wants_media_type: false,
+            requires_media_type: false,
             unknown: 404,
             body_limit: None,
-            least_part: 0,
+            minimum_part: 0,
             token_life: None,
-            at_once: None,
+            request_limit: None,
             refuses: &[],
             open_for_reading: false,
-            wants_password: false,
+            requires_password: false,
             no_tokens_for_writing: false,
-            tokens_for_nobody: false,
+            anonymous_tokens: false,
             clock_ahead: None,
             redeploys: true,
             remembers_lost_blobs: false,
@@ -156,11 +158,11 @@ impl Default for Quirks {
     }
 }
 
-/// The user that a registry with tokens knows.
+/// The user of a registry that requires credentials.
 pub const USER: &str = "courier";
 /// That user's password.
 pub const PASSWORD: &str = "correct-horse";
-/// Both, as `Basic` says them.
+/// The header `Authorization` of Basic authentication with both.
 const BASIC: &str = "Basic Y291cmllcjpjb3JyZWN0LWhvcnNl";
 
 /// A running registry; it stops when this is dropped.
@@ -188,16 +190,16 @@ impl Deref for FaultyRegistry {
 }
 
 impl FaultyRegistry {
-    /// Starts an empty one. `seed` decides what is drawn by chance. It reads bodies piece by piece,
-    /// and records no requests.
+    /// Starts an empty registry that reads bodies piece by piece and records no requests. `seed` is
+    /// for faults with a probability.
     pub async fn start(quirks: Quirks, rules: &[Rule], seed: u64) -> Self {
         let (inner, router) = Inner::of(quirks);
         inner.content().faults = Faults::new(rules, seed);
         Self::on(inner, Server::unrecorded(router).await)
     }
 
-    /// Starts an empty one that records its requests, and from which `intercept` may take them away
-    /// by answering them itself.
+    /// Starts an empty registry that records its requests. `intercept` may answer requests in place
+    /// of the registry.
     pub async fn recorded(
         quirks: Quirks,
         intercept: impl Fn(&Asked) -> Option<Response> + Send + Sync + 'static,
@@ -211,28 +213,28 @@ impl FaultyRegistry {
         Self { inner, server }
     }
 
-    /// Puts a blob into a repository, as an earlier run would have.
+    /// Adds a blob to a repository, as if it was uploaded before.
     pub fn hold(&self, repository: &str, bytes: &[u8]) {
         self.inner.content().hold(repository, bytes);
     }
 
-    /// Takes a blob out of a repository, as a garbage collection would.
+    /// Removes a blob from a repository, as a garbage collection does.
     pub fn lose(&self, repository: &str, digest: &str) {
         let answer = self.inner.content().delete_blob(repository, digest);
         assert!(answer.status().is_success(), "{repository} has no {digest}");
     }
 
-    /// Spoils what the open sessions hold.
+    /// Damages the bytes of the open upload sessions.
     pub fn spoil_sessions(&self) {
         self.inner.content().spoil_sessions();
     }
 
-    /// Plays these faults from now on.
+    /// Injects these faults from now on.
     pub fn play(&self, rules: &[Rule]) {
         self.inner.content().faults = Faults::new(rules, 1);
     }
 
-    /// Plays no faults any more.
+    /// Injects no faults from now on.
     pub fn calm(&self) {
         self.inner.content().faults = Faults::default();
     }
@@ -253,12 +255,12 @@ impl FaultyRegistry {
         self.inner.content().refused_writes
     }
 
-    /// Counts the requests that showed a wrong password, to the registry or its token server.
+    /// Counts the requests with a wrong password, to the registry or its token server.
     pub fn wrong_passwords(&self) -> usize {
         self.inner.content().wrong_passwords
     }
 
-    /// Counts the requests that carried more than one may.
+    /// Counts the requests above [`Quirks::body_limit`].
     pub fn too_large(&self) -> usize {
         self.inner.content().too_large
     }
@@ -268,12 +270,12 @@ impl FaultyRegistry {
         self.inner.content().received
     }
 
-    /// Returns the sessions that were opened, in their order.
+    /// Returns the upload sessions in the order in which they were opened.
     pub fn transfers(&self) -> Vec<Transfer> {
         self.inner.content().transfers.clone()
     }
 
-    /// Returns how many bytes the open session holds that holds most.
+    /// Returns the size of the largest open upload session, in bytes.
     pub fn most_held(&self) -> u64 {
         self.inner.content().most_held()
     }
@@ -283,8 +285,8 @@ impl FaultyRegistry {
         self.inner.content().blobs()
     }
 
-    /// Returns how often each blob of a repository was uploaded to its end; mounted ones not at
-    /// all.
+    /// Returns the number of completed uploads for each blob of a repository. A mounted blob has
+    /// none.
     pub fn completions(&self) -> BTreeMap<(String, String), usize> {
         self.inner.content().completions().clone()
     }
@@ -305,12 +307,12 @@ impl FaultyRegistry {
         Some(sha256(&bytes))
     }
 
-    /// Returns whether it holds nothing at all: no manifest, no blob, no open upload.
+    /// Returns whether the registry has neither manifests, blobs nor open upload sessions.
     pub fn is_empty(&self) -> bool {
         self.inner.content().is_empty()
     }
 
-    /// Counts the uploads that were begun, and neither ended nor given back.
+    /// Counts the upload sessions that were neither completed nor cancelled.
     pub fn open_sessions(&self) -> usize {
         self.inner.content().open_sessions()
     }
@@ -335,7 +337,7 @@ impl Inner {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until this many more bytes may be read.
+    /// Waits until `rate` permits to read this many bytes.
     async fn wait(&self, bytes: usize, rate: Option<u64>) {
         let Some(rate) = rate else { return };
         let until = {
@@ -350,7 +352,7 @@ impl Inner {
     }
 }
 
-/// A count that goes down again when this is dropped.
+/// Decrements a counter when it is dropped.
 struct Working<'a>(&'a AtomicUsize);
 
 impl Drop for Working<'_> {
@@ -375,7 +377,7 @@ async fn serve(
 }
 
 async fn play(inner: Arc<Inner>, breaker: Breaker, request: Request) -> Response {
-    let at_once = inner.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+    let concurrent = inner.under_way.fetch_add(1, Ordering::SeqCst) + 1;
     let _working = Working(&inner.under_way);
     let (head, body) = request.into_parts();
     let query = head.uri.query().unwrap_or_default();
@@ -386,7 +388,11 @@ async fn play(inner: Arc<Inner>, breaker: Breaker, request: Request) -> Response
         let (kind, what) = (target.kind, target.what());
         content.faults.decide(kind, &target.repository, &what)
     };
-    if inner.quirks.at_once.is_some_and(|most| at_once > most) {
+    if inner
+        .quirks
+        .request_limit
+        .is_some_and(|limit| concurrent > limit)
+    {
         return inner
             .drained(&target, body, refusal(503, "UNAVAILABLE"))
             .await;
@@ -467,13 +473,13 @@ async fn play(inner: Arc<Inner>, breaker: Breaker, request: Request) -> Response
 }
 
 impl Inner {
-    /// Asks for a token, or issues one.
+    /// Answers a request for a token, or a request without valid credentials.
     fn unauthorized(&self, target: &Target, headers: &HeaderMap) -> Option<Response> {
         let reads = matches!(
             target.kind,
             Kind::HeadManifest | Kind::GetManifest | Kind::HeadBlob | Kind::GetBlob
         );
-        if self.quirks.wants_password {
+        if self.quirks.requires_password {
             let open = self.quirks.open_for_reading && (reads || target.kind == Kind::Ping);
             if open || text(headers, "authorization") == BASIC {
                 return None;
@@ -485,7 +491,7 @@ impl Inner {
         }
         let life = self.quirks.token_life?;
         if target.kind == Kind::Token {
-            if text(headers, "authorization") != BASIC && !self.quirks.tokens_for_nobody {
+            if text(headers, "authorization") != BASIC && !self.quirks.anonymous_tokens {
                 return Some(refusal(401, "UNAUTHORIZED"));
             }
             if self.quirks.no_tokens_for_writing && target.what().contains("push") {
@@ -508,7 +514,7 @@ impl Inner {
         Some(answer)
     }
 
-    /// Reads a request to its end and answers it, as a proxy does that lets its caller finish.
+    /// Reads a request to its end before it is answered, as a buffering proxy does.
     async fn drained(&self, target: &Target, body: Body, answer: Response) -> Response {
         let mut body = body.into_data_stream();
         let counts = UPLOADS.contains(&target.kind);

@@ -1,8 +1,8 @@
-//! The servers that tests of every crate start: a web server that responds as a test defines, and a
-//! registry that plays faults.
+//! Servers for the tests of every crate: a web server that responds as a test defines, and a
+//! registry with faults.
 //!
-//! The tests of a crate cannot use a package that depends on that crate. This one depends on none
-//! of ours.
+//! The tests of a crate cannot use a package that depends on that crate, so this package depends on
+//! no crate of this repository.
 
 pub mod certificates;
 pub mod faulty;

@@ -1,5 +1,4 @@
-//! Connections that can be broken from inside of an answer, as a reset on the way would, and that
-//! are counted.
+//! Counts connections, and lets a handler break its connection as a reset by the network does.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,7 +20,7 @@ pub(crate) struct Listener {
     open: Arc<AtomicUsize>,
 }
 
-/// What a connection is read from and written to.
+/// The stream of a connection, with or without TLS.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
@@ -33,13 +32,12 @@ pub(crate) struct Connection {
     open: Arc<AtomicUsize>,
 }
 
-/// Breaks the connection that a request came by.
+/// Breaks the connection of a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Breaker(Arc<AtomicBool>);
 
 impl Listener {
-    /// Listens on a free port, for TLS or plain HTTP; `open` is how many connections there are at
-    /// any time.
+    /// Listens on a free port, for TLS or plain HTTP. `open` counts the open connections.
     pub(crate) async fn bind(tls: Option<TlsAcceptor>, open: Arc<AtomicUsize>) -> io::Result<Self> {
         let inner = TcpListener::bind("127.0.0.1:0").await?;
         Ok(Self { inner, tls, open })
@@ -47,7 +45,7 @@ impl Listener {
 }
 
 impl Breaker {
-    /// Lets whatever is read or written next fail. Unread bytes make the system send a reset.
+    /// Makes the next read or write fail. If bytes are unread, the kernel then sends a reset.
     pub(crate) fn break_off(&self) {
         self.0.store(true, Ordering::SeqCst);
     }

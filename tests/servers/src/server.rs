@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::Certificates;
 use crate::listener::{Breaker, Listener};
 
-/// The entity tag of whatever [`part_of`] serves.
+/// The entity tag of the files that [`part_of`] serves.
 pub const TAG: &str = "\"the-bundle\"";
 
 /// A running server; it stops when this is dropped.
@@ -41,7 +41,7 @@ pub struct Asked {
     pub method: Method,
     /// The path.
     pub path: String,
-    /// What is after the question mark.
+    /// The query, without the question mark.
     pub query: String,
     /// The headers.
     pub headers: HeaderMap,
@@ -55,7 +55,7 @@ impl Asked {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// Returns a header, or nothing where it was not sent.
+    /// Returns a header, or an empty text if it was not sent.
     pub fn header(&self, name: &str) -> &str {
         self.sent(name).unwrap_or_default()
     }
@@ -67,7 +67,7 @@ impl Asked {
             .map(|(_, value)| value.into_owned())
     }
 
-    /// Returns whether it has this method, and `part` in its path.
+    /// Returns whether the request has this method, and `part` in its path.
     pub fn is(&self, method: &str, part: &str) -> bool {
         self.method == method && self.path.contains(part)
     }
@@ -79,14 +79,13 @@ impl Server {
         Self::before(Router::new(), move |asked| Some(answer(asked))).await
     }
 
-    /// Starts a server of one file, which knows ranges.
+    /// Starts a server of one file that supports ranges.
     pub async fn of(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         Self::start(move |asked| part_of(&bytes, asked)).await
     }
 
-    /// Starts a server of these routes, from which `intercept` may take requests away by answering
-    /// them itself.
+    /// Starts a server of these routes. `intercept` may answer requests in place of the routes.
     pub async fn before(
         router: Router,
         intercept: impl Fn(&Asked) -> Option<Response> + Send + Sync + 'static,
@@ -131,7 +130,7 @@ impl Server {
         format!("http://{}/{path}", self.address)
     }
 
-    /// Returns the requests so far. Those whose body was cut are not among them.
+    /// Returns the requests so far, without those whose body was interrupted.
     pub fn asked(&self) -> Vec<Asked> {
         self.seen(Asked::clone)
     }
@@ -141,14 +140,14 @@ impl Server {
         self.seen(|asked| format!("{} {}", asked.method, asked.path))
     }
 
-    /// Returns something of each request so far, and forgets the requests.
+    /// Returns the result of `each` for all requests so far, and clears the record.
     pub fn take<T>(&self, each: impl Fn(&Asked) -> T) -> Vec<T> {
         let taken = self.seen(each);
         self.record().drain(..taken.len());
         taken
     }
 
-    /// Returns something of each request so far.
+    /// Returns the result of `each` for all requests so far.
     pub fn seen<T>(&self, each: impl Fn(&Asked) -> T) -> Vec<T> {
         self.record().iter().map(each).collect()
     }
@@ -164,9 +163,9 @@ impl Server {
         asked.into_iter().filter(|is| *is).count()
     }
 
-    /// Waits until no client is connected, so everything that a client sent before it was killed
-    /// was handled.
-    pub async fn is_left_alone(&self) {
+    /// Waits until no client is connected. Then the server has handled all requests of a client
+    /// that was killed.
+    pub async fn wait_for_disconnects(&self) {
         while self.connections.load(Ordering::SeqCst) > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -200,7 +199,7 @@ fn recorded(
             }
             let body = Bytes::from(bytes);
             if let Some(cut) = cut {
-                // The routes see what came, and the cut.
+                // The routes get the received bytes and the error.
                 let body = futures_util::stream::iter([Ok(body), Err(cut)]);
                 let request = Request::from_parts(parts, Body::from_stream(body));
                 return next.run(request).await;
@@ -225,7 +224,7 @@ fn recorded(
     router.layer(layer)
 }
 
-/// Answers with the file, or with the part of it that was asked for.
+/// Answers with the file, or with the requested range of it.
 pub fn part_of(bytes: &Bytes, asked: &Asked) -> Response {
     let start = asked
         .header(RANGE.as_str())
@@ -247,7 +246,7 @@ pub fn part_of(bytes: &Bytes, asked: &Asked) -> Response {
     }
 }
 
-/// Answers with the first bytes of a file, and with nothing more while the connection stays open.
+/// Answers with the first bytes of a file, then keeps the connection open without sending.
 pub fn beginning_of(bytes: &Bytes, sent: usize) -> Response {
     let first: Result<Bytes, std::io::Error> = Ok(bytes.slice(..sent));
     let body = futures_util::stream::iter([first]).chain(futures_util::stream::pending());
@@ -265,7 +264,7 @@ pub fn beginning_of(bytes: &Bytes, sent: usize) -> Response {
 pub fn cut_after(bytes: &Bytes, sent: usize) -> Response {
     let first = Ok(bytes.slice(..sent));
     let broken = Err(std::io::Error::other("cut"));
-    // What came before the break is on its way by then.
+    // The delay lets the client receive the first bytes before the connection breaks.
     let broken = futures_util::stream::once(async move {
         tokio::time::sleep(Duration::from_millis(500)).await;
         broken
@@ -301,7 +300,7 @@ pub fn hold_back(bytes: &Bytes, held: usize, released: Arc<AtomicBool>) -> Respo
         .into_response()
 }
 
-/// Answers like a registry that holds nothing, and refuses pushes.
+/// Answers like an empty registry that refuses pushes.
 pub fn closed_registry(asked: &Asked) -> Response {
     let status = match asked.path.as_str() {
         "/v2/" => StatusCode::OK,
@@ -315,7 +314,7 @@ pub fn closed_registry(asked: &Asked) -> Response {
         .into_response()
 }
 
-/// Answers that the file is elsewhere.
+/// Answers with a redirect.
 pub fn redirect(to: &str) -> Response {
     (StatusCode::FOUND, [(LOCATION, to.to_owned())]).into_response()
 }

@@ -100,7 +100,7 @@ async fn a_blob_that_is_too_large_and_later_ones_are_sent_in_parts() {
 
 #[tokio::test]
 async fn parts_have_the_minimum_length_of_the_registry() {
-    let quirks = quirks!(body_limit: Some(1 << 20), least_part: 1 << 20);
+    let quirks = quirks!(body_limit: Some(1 << 20), minimum_part: 1 << 20);
     let registry = Distribution::with(quirks, |_| None).await;
     let blobs = Blobs::new();
     let artifact = image(&blobs, REPOSITORY, "v1", &[&[1; 3 << 20]]);

@@ -175,7 +175,7 @@ async fn an_aborted_stream_starts_over_with_distribution_2_and_resumes_with_3() 
 
 #[tokio::test]
 async fn a_stop_waits_for_the_minimum_length_of_a_part() {
-    let quirks = quirks!(least_part: 4 << 20);
+    let quirks = quirks!(minimum_part: 4 << 20);
     let registry = Distribution::with(quirks, |_| None).await;
     let blobs = Blobs::new();
     let run = Run::new(registry.endpoint());
@@ -280,7 +280,7 @@ async fn a_lost_session_halves_the_ceiling() {
 #[tokio::test]
 async fn a_session_of_a_refused_mount_has_its_minimum_length() {
     let least = 5 << 20;
-    let quirks = quirks!(mounts: Mounts::Ignored, least_part: least as u64);
+    let quirks = quirks!(mounts: Mounts::Ignored, minimum_part: least as u64);
     let registry = Distribution::with(quirks, |_| None).await;
     let blobs = Blobs::new();
     let run = Run::new(registry.endpoint());

@@ -213,7 +213,7 @@ fn registries_of_a_kind() -> Vec<Case> {
         of("403 for what is missing", quirks!(unknown: 403)),
         of(
             "503 for more than two concurrent requests",
-            quirks!(at_once: Some(2)),
+            quirks!(request_limit: Some(2)),
         ),
         of(
             "manifests are not checked",

@@ -449,7 +449,7 @@ async fn a_node_requests_a_token_without_credentials() {
     )
     .unwrap();
     for (for_nobody, expected) in [(true, "pull\t404\t"), (false, "pull\ttoken\t")] {
-        let quirks = quirks!(token_life: Some(u32::MAX), tokens_for_nobody: for_nobody);
+        let quirks = quirks!(token_life: Some(u32::MAX), anonymous_tokens: for_nobody);
         let registry = FaultyRegistry::start(quirks, &[], 1).await;
         let proxy = TlsProxy::start(&registry.address, &["127.0.0.1"], |_| {}).await;
         for lacks in [&["wget", "openssl"], &["curl", "openssl"]] {

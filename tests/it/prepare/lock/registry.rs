@@ -1,4 +1,4 @@
-//! `lock --from`: a release without its bundle, from a registry and what mkectl lists.
+//! `lock --from`: it locks a release without its bundle, from a registry and the lists of mkectl.
 
 use bundle::Lock;
 use support::bundles::{self, LOCK};
@@ -18,7 +18,7 @@ oci://registry.mirantis.com/mke/dex-http-server-chart:0.3.0+k0s.1
 registry.mirantis.com/k0rdent-enterprise/charts/k0rdent-enterprise:1.2.3
 ";
 
-/// A lab whose release is in a mirror of the vendor's registry, and is not locked.
+/// A lab whose release is not locked, and a mirror of the vendor's registry that has the release.
 struct Mirrored {
     lab: Lab,
     upstream: Upstream,
@@ -153,7 +153,7 @@ async fn a_release_is_locked_fetched_and_deployed_from_a_registry() {
         "registry.mirantis.com/mke/calico/node:v3.30.2 127.0.0.1:[PORT]/mke/calico/node:v3.30.2@";
     images.prints(image);
 
-    // What moved is a different lock, which is not taken by itself.
+    // After a tag moved, the lock would differ, so it is not replaced without an option.
     let upstream = &mirrored.upstream;
     let moved = upstream.image("mirror/mke/calico/node", "v3.30.2", BOTH, 3000, "2");
     mirrored.lock(&[]).exits_with(2);

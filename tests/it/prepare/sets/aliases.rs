@@ -86,7 +86,7 @@ async fn an_alias_is_a_second_name_and_costs_no_bytes() {
     assert!(mounts >= 3, "{requests:?}");
     aliased.lock("[mke/pause, 'other/pause:latest']");
 
-    // Consumers are led to one place. The list has all.
+    // Consumers get one name of an image. The full list has all names.
     let kustomize = lab.run("images lab --as kustomize").success();
     let entry = "- name: docker.io/library/pause\n  newName: 127.0.0.1:[PORT]/mke/tools/pause\n";
     kustomize.prints(entry);
@@ -97,7 +97,7 @@ async fn an_alias_is_a_second_name_and_costs_no_bytes() {
         .count();
     assert_eq!(listed, 3);
 
-    // What moved upstream moves under all names.
+    // A tag that moved upstream moves under all its names.
     let moved = aliased
         .upstream
         .image("library/pause", "3.10", BOTH, 3000, "2");

@@ -1,5 +1,5 @@
-//! What upstream registries do while a set is fetched: each fault is survived or named, and nothing
-//! wrong reaches the store.
+//! Faults of upstream registries while a set is fetched: `fetch` recovers from a fault or names it,
+//! and no wrong content reaches the store.
 
 use std::time::{Duration, Instant};
 
@@ -167,7 +167,7 @@ async fn tokens_that_expire_are_asked_for_again_and_never_go_to_another_host() {
         }
         let number = given.load(Ordering::SeqCst);
         let is_right = asked.header("authorization") == format!("Bearer token-{number}");
-        // Each token is good for five requests.
+        // Each token is valid for five requests.
         if !is_right || number == 0 || uses.fetch_add(1, Ordering::SeqCst) >= 5 {
             let challenge = format!("Bearer realm=\"http://{address}/token\",service=\"hub\"");
             return Some(
@@ -191,7 +191,7 @@ async fn tokens_that_expire_are_asked_for_again_and_never_go_to_another_host() {
     run.does_not_report("sesame-open");
 }
 
-/// How long a token is good for.
+/// The lifetime of a token.
 const TOKEN: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! Files by URL: locked by the digest that the set lists, fetched, and pushed as what `oras push`
 //! makes of them.
 
+use support::bundles::sha256;
 use support::server::{cut_after, part_of};
 use support::{Courier, Lab, Web};
 
@@ -12,11 +13,6 @@ use crate::referees::run;
 fn bytes() -> bytes::Bytes {
     let numbers = (0..400_000_u32).flat_map(u32::to_le_bytes);
     numbers.collect::<Vec<u8>>().into()
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    use sha2::Digest as _;
-    hex::encode(sha2::Sha256::digest(bytes))
 }
 
 /// Writes the set `platform` of one file.
@@ -135,7 +131,7 @@ async fn a_download_follows_redirects_and_takes_no_credentials_along() {
     // `user:sesame-open`
     sandbox.log_in(&web.address, "dXNlcjpzZXNhbWUtb3Blbg==");
     let url = format!("http://{}/tool", web.address);
-    write(&sandbox, &url, &sha256(&bytes()), "");
+    write(&sandbox, &url, &sha256(bytes()), "");
     sandbox.run("lock platform").success();
     let run = sandbox.run("fetch platform -v").success();
     run.does_not_mention("planted-secret");

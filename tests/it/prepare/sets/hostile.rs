@@ -1,11 +1,11 @@
-//! What edited locks, wrong files and hostile upstream registries say: it is named, and nothing of
-//! it is locked or fetched.
+//! Edited locks, wrong files and hostile upstream registries: the message names them, and nothing
+//! is locked or fetched from them.
 
 use std::time::{Duration, Instant};
 
 use axum::response::Response;
 use bundle::Artifact;
-use sha2::Digest as _;
+use support::bundles::sha256;
 use support::server::{Asked, beginning_of};
 use support::{Lab, TlsProxy, Web, web};
 
@@ -20,7 +20,7 @@ fn some(digit: &str) -> String {
     format!("sha256:{}", digit.repeat(64))
 }
 
-/// Returns a text as runs print it: without ports.
+/// Returns a text with redacted ports, as a [`Run`](support::Run) has it.
 fn shown(text: &str) -> String {
     let port = regex_lite::Regex::new(r"127\.0\.0\.1:\d+").unwrap();
     port.replace_all(text, "127.0.0.1:[PORT]").into_owned()
@@ -438,7 +438,7 @@ async fn a_plan_refuses_a_ca_that_a_deploy_could_not_use() {
     lab.run("plan lab").success();
 }
 
-/// Runs a command until its standard error has a text, and returns how long that took.
+/// Runs a command until its standard error contains a text, and returns the elapsed time.
 fn until(sandbox: &Sandbox, arguments: &[&str], expected: &str) -> Duration {
     use std::io::{BufRead as _, BufReader};
     let began = Instant::now();
@@ -480,7 +480,7 @@ async fn a_silent_upstream_is_named_after_a_few_seconds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn layers_that_nodes_download_from_elsewhere_are_named_by_lock() {
     let place = Place::new().await;
-    let digest = |bytes: &[u8]| format!("sha256:{}", hex::encode(sha2::Sha256::digest(bytes)));
+    let digest = |bytes: &[u8]| format!("sha256:{}", sha256(bytes));
     let config = r#"{"architecture":"amd64","os":"windows"}"#;
     let manifest = format!(
         r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{}","size":{}}},"layers":[{{"mediaType":"application/vnd.oci.image.layer.nondistributable.v1.tar+gzip","digest":"{}","size":7,"urls":["https://mcr.example.com/base"]}}]}}"#,

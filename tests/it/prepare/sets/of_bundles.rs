@@ -1,5 +1,5 @@
-//! Bundles in sets: locked by checksum or signature, compared with what is upstream, fetched by
-//! their lock, and carried.
+//! Bundles in sets: locked by checksum or signature, compared with upstream, fetched according to
+//! their lock, and packed on a medium.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use bundle::make::ArtifactRecipe;
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::Value;
-use support::bundles::{Member, dex, image, of, pack, tar, unpack, untar};
+use support::bundles::{Member, dex, image, of, pack, sha256, tar, unpack, untar};
 use support::server::{cut_after, part_of};
 use support::{Arguments, Courier, Lab, TlsProxy, Web};
 
@@ -32,7 +32,6 @@ fn archives(named: Vec<(&str, ArtifactRecipe)>) -> Vec<Member> {
 /// Returns an archive whose index does not name the platforms of its images, as some builders write
 /// it.
 fn without_platforms(archive: &[u8]) -> Vec<u8> {
-    use sha2::Digest as _;
     let mut members = untar(archive);
     let mut change = |path: &str, change: &mut dyn FnMut(&mut Value)| {
         let member = members.iter_mut().find(|one| one.path == path).unwrap();
@@ -40,7 +39,7 @@ fn without_platforms(archive: &[u8]) -> Vec<u8> {
         change(&mut document);
         member.bytes = serde_json::to_vec(&document).unwrap();
         if path != "index.json" {
-            let hex = hex::encode(sha2::Sha256::digest(&member.bytes));
+            let hex = sha256(&member.bytes);
             member.path = format!("blobs/sha256/{hex}");
         }
         (member.path.clone(), member.bytes.len())
@@ -175,13 +174,13 @@ impl Vendor {
         self.path(&format!("bundles/{FILE}"))
     }
 
-    /// Makes it a machine that has neither store nor bundle.
+    /// Removes store and bundle, as on a new machine.
     fn forget(&self) {
         support::bundles::forget_store(&self.sandbox);
         let _ = std::fs::remove_file(self.file());
     }
 
-    /// Checks that nothing was written but what a download leaves.
+    /// Checks that only the files of a download were written.
     fn nothing_is_trusted(&self) {
         assert!(!self.path(LOCK).exists());
         assert!(!self.path("bundles/store/blobs").exists());
@@ -336,7 +335,7 @@ async fn what_is_not_signed_with_the_key_reaches_neither_store_nor_lock() {
         all.push_str(&run.stderr);
         all.push('\n');
     };
-    // None of these needs the bundle.
+    // These errors are found before the bundle is downloaded.
     vendor
         .web
         .answer(&signature, |_| StatusCode::NOT_FOUND.into_response());
@@ -392,9 +391,8 @@ async fn what_is_not_signed_with_the_key_reaches_neither_store_nor_lock() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_has_the_checksum_that_the_set_lists() {
-    use sha2::Digest as _;
     let vendor = Vendor::unsigned().await;
-    let sha256 = hex::encode(sha2::Sha256::digest(&vendor.bundle));
+    let checksum = sha256(&vendor.bundle);
     let zeros = "0".repeat(64);
     vendor.write(&format!("sha256: {zeros}"));
     let run = vendor.run("lock k0rdent").exits_with(4);
@@ -403,9 +401,9 @@ async fn a_bundle_has_the_checksum_that_the_set_lists() {
     // Also a file that was copied.
     std::fs::write(vendor.file(), &vendor.bundle).unwrap();
     let run = vendor.run("lock k0rdent").exits_with(4);
-    run.reports(&format!("has SHA-256 {sha256}, expected {zeros}"));
+    run.reports(&format!("has SHA-256 {checksum}, expected {zeros}"));
     vendor.nothing_is_trusted();
-    vendor.write(&format!("sha256: {sha256}"));
+    vendor.write(&format!("sha256: {checksum}"));
     let before = vendor.web.count();
     vendor.run("lock k0rdent").success();
     // What the set lists does not move: nothing is asked.
@@ -428,7 +426,7 @@ async fn a_bundle_has_the_checksum_that_the_set_lists() {
     // A different file that was copied to its place.
     let other = pack(&enterprise("v2"));
     std::fs::write(vendor.file(), &other).unwrap();
-    let listed = hex::encode(sha2::Sha256::digest(&other));
+    let listed = sha256(&other);
     vendor.write(&format!("sha256: {listed}"));
     vendor.run("lock k0rdent --offline").success();
     assert_eq!(vendor.lock().bundles[0].sha256, listed);
@@ -441,7 +439,7 @@ async fn a_bundle_has_the_checksum_that_the_set_lists() {
     vendor.remove(LOCK);
     vendor.write("strip: 0");
     let run = vendor.run("lock k0rdent").success();
-    run.reports(&format!("the downloaded file is trusted. Its SHA-256 is {sha256}; compare it with what the vendor publishes"));
+    run.reports(&format!("the downloaded file is trusted. Its SHA-256 is {checksum}; compare it with what the vendor publishes"));
     let run = vendor.run("lock k0rdent --check").success();
     run.prints("only the size was compared: http:");
     // What is upstream now is not what is here.

@@ -71,7 +71,7 @@ impl Signed {
     }
 }
 
-/// Returns the tag that is named after a digest.
+/// Returns the tag that is derived from a digest.
 fn tag(digest: &str) -> String {
     digest.replace(':', "-")
 }
@@ -263,7 +263,7 @@ async fn distribution_serves_signatures_and_the_tag_for_referrers() {
     lab.run("push lab").success();
     signed.is_served(&registry).await;
 
-    // It is an upstream as good as the first one, although it has no referrers API.
+    // The registry can be an upstream itself, although it lacks the referrers API.
     let first = signed.lock();
     let set = lab.read("bundles/platform.set.yaml");
     let moved = set.replace(

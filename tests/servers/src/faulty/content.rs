@@ -1,4 +1,4 @@
-//! What the registry holds, by repository, and what it remembers of how that came.
+//! The content of the registry by repository, and the history of its uploads.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,23 +11,23 @@ use super::fault::{Faults, Kind};
 use super::target::Target;
 use super::{Mounts, Parts, Quirks};
 
-/// How much of a session's content is kept to identify the blob later.
+/// The number of first bytes of a session that are kept to identify the blob later.
 const HEAD: usize = 4096;
 
-/// A session that was opened, and what became of it.
+/// An upload session, and its result.
 #[derive(Debug, Clone)]
 pub struct Transfer {
-    /// The repository that it was opened in.
+    /// The repository of the session.
     pub repository: String,
-    /// How many bytes came for it, kept or not.
+    /// The number of received bytes, also of those that were discarded.
     pub received: u64,
-    /// The digest of the blob that it ended with.
+    /// The digest of the blob, if the upload was completed.
     pub completed: Option<String>,
     head: Vec<u8>,
 }
 
 impl Transfer {
-    /// Returns whether what came for it is this blob's beginning.
+    /// Returns whether the received bytes are the beginning of this blob.
     pub fn is_of(&self, blob: &[u8]) -> bool {
         !self.head.is_empty() && blob.starts_with(&self.head)
     }
@@ -47,11 +47,11 @@ pub(super) struct Content {
     bytes: BTreeMap<String, Bytes>,
     manifests: BTreeMap<(String, String), (String, Bytes)>,
     sessions: BTreeMap<String, Session>,
-    /// Blobs of repositories of which the bytes are lost.
+    /// The blobs of repositories whose bytes are lost: see [`Quirks::remembers_lost_blobs`].
     lost: BTreeSet<(String, String)>,
 }
 
-/// The tokens that are good, and for how many requests each.
+/// The valid tokens, with the number of requests for which each is still valid.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
     issued: u32,
@@ -62,7 +62,7 @@ pub(super) struct Tokens {
 struct Session {
     repository: String,
     held: Vec<u8>,
-    /// Whether it has had a part.
+    /// Whether the session has received a part.
     begun: bool,
     transfer: usize,
 }
@@ -75,7 +75,7 @@ impl Tokens {
         token
     }
 
-    /// Takes one request off the token's life, or says that it is over.
+    /// Returns whether the token of a request is valid, and counts the request.
     pub(super) fn accept(&mut self, headers: &HeaderMap) -> bool {
         let shown = text(headers, "authorization");
         let token = shown.strip_prefix("Bearer ").unwrap_or_default();
@@ -100,7 +100,7 @@ impl Content {
         self.blobs.keys().cloned().collect()
     }
 
-    /// Returns how often each blob of a repository was uploaded to its end.
+    /// Returns the number of completed uploads for each blob of a repository.
     pub(super) fn completions(&self) -> &BTreeMap<(String, String), usize> {
         &self.blobs
     }
@@ -117,7 +117,7 @@ impl Content {
             .collect()
     }
 
-    /// Answers about a manifest.
+    /// Answers a request for a manifest.
     pub(super) fn read_manifest(
         &self,
         quirks: &Quirks,
@@ -147,7 +147,7 @@ impl Content {
         let Ok(value) = serde_json::from_slice::<serde_json::Value>(bytes) else {
             return refusal(400, "MANIFEST_INVALID");
         };
-        if quirks.wants_media_type && value["mediaType"].as_str() != Some(media_type) {
+        if quirks.requires_media_type && value["mediaType"].as_str() != Some(media_type) {
             return refusal(400, "MANIFEST_INVALID");
         }
         let config = value["config"]["mediaType"].as_str().unwrap_or_default();
@@ -157,7 +157,7 @@ impl Content {
         let digest_of = |part: &serde_json::Value| part["digest"].as_str().unwrap_or("").to_owned();
         let parts = |name: &str| value[name].as_array().cloned().unwrap_or_default();
         let key = |reference: String| (repository.to_owned(), reference);
-        // distribution does not ask for a layer with URLs.
+        // distribution does not require a layer that has URLs.
         let is_here = |layer: &serde_json::Value| layer.get("urls").is_none();
         let blobs = parts("layers")
             .into_iter()
@@ -222,7 +222,7 @@ impl Content {
         }
     }
 
-    /// Returns whether a repository has a blob, by what is remembered.
+    /// Answers `HEAD` of a blob, also for a blob whose bytes are lost.
     pub(super) fn head_blob(&self, quirks: &Quirks, repository: &str, digest: &str) -> Response {
         let key = (repository.to_owned(), digest.to_owned());
         match self.bytes.get(digest).filter(|_| self.lost.contains(&key)) {
@@ -273,17 +273,18 @@ impl Content {
             head: Vec::new(),
         });
         self.sessions.insert(id.clone(), session);
-        self.going_on(quirks, StatusCode::ACCEPTED, &id)
+        self.session_response(quirks, StatusCode::ACCEPTED, &id)
     }
 
-    /// Returns the position of a session, or none.
+    /// Answers a request for the status of a session.
     pub(super) fn ask(&mut self, quirks: &Quirks, target: &Target) -> Response {
-        self.misplaced(quirks, target)
-            .unwrap_or_else(|| self.going_on(quirks, StatusCode::NO_CONTENT, &target.subject))
+        self.misplaced(quirks, target).unwrap_or_else(|| {
+            self.session_response(quirks, StatusCode::NO_CONTENT, &target.subject)
+        })
     }
 
-    /// Returns why a session is not found at the place that a request names: the place says how
-    /// much the session held then.
+    /// Returns the refusal of a request for an unknown session, or at an outdated `Location`, which
+    /// contains the number of bytes that the session had.
     pub(super) fn misplaced(&mut self, quirks: &Quirks, target: &Target) -> Option<Response> {
         let Some(session) = self.sessions.get(&target.subject) else {
             return Some(refusal(404, "BLOB_UPLOAD_UNKNOWN"));
@@ -307,14 +308,14 @@ impl Content {
         self.blobs.entry(key).or_insert(0);
     }
 
-    /// Spoils what the open sessions hold.
+    /// Damages the bytes of the open sessions.
     pub(super) fn spoil_sessions(&mut self) {
         for session in self.sessions.values_mut() {
             session.held.iter_mut().for_each(|byte| *byte ^= 1);
         }
     }
 
-    /// Returns why bytes for a session are not taken, before any of them is read.
+    /// Returns the refusal of a request with bytes for a session, before any byte is read.
     pub(super) fn refuse(
         &mut self,
         quirks: &Quirks,
@@ -347,7 +348,7 @@ impl Content {
         None
     }
 
-    /// Takes bytes back that a session should not have got.
+    /// Removes the last bytes of a session.
     pub(super) fn take_back(&mut self, id: &str, bytes: u64) {
         if let Some(session) = self.sessions.get_mut(id) {
             let kept = session.held.len().saturating_sub(bytes as usize);
@@ -356,7 +357,7 @@ impl Content {
         }
     }
 
-    /// Takes bytes for a session.
+    /// Adds bytes to a session, or only counts them.
     pub(super) fn take(&mut self, id: &str, bytes: &[u8], keep: bool) {
         self.received += bytes.len() as u64;
         let Some(session) = self.sessions.get_mut(id) else {
@@ -373,12 +374,12 @@ impl Content {
         }
     }
 
-    /// Forgets a session.
+    /// Removes a session.
     pub(super) fn lose(&mut self, id: &str) {
         self.sessions.remove(id);
     }
 
-    /// Answers a part that came whole.
+    /// Answers a part that was received completely.
     pub(super) fn part(&self, quirks: &Quirks, id: &str) -> Response {
         if !self.sessions.contains_key(id) {
             return refusal(404, "BLOB_UPLOAD_UNKNOWN");
@@ -387,7 +388,7 @@ impl Content {
             Parts::Created => StatusCode::CREATED,
             _ => StatusCode::ACCEPTED,
         };
-        self.going_on(quirks, status, id)
+        self.session_response(quirks, status, id)
     }
 
     /// Ends an upload.
@@ -412,13 +413,13 @@ impl Content {
         (status(quirks.taken.0), headers).into_response()
     }
 
-    /// Returns how many bytes the session holds that holds most.
+    /// Returns the size of the largest session, in bytes.
     pub(super) fn most_held(&self) -> u64 {
         let held = self.sessions.values().map(|session| session.held.len());
         held.max().unwrap_or_default() as u64
     }
 
-    fn going_on(&self, quirks: &Quirks, status: StatusCode, id: &str) -> Response {
+    fn session_response(&self, quirks: &Quirks, status: StatusCode, id: &str) -> Response {
         let session = &self.sessions[id];
         let (repository, length) = (&session.repository, session.held.len());
         let headers = [
@@ -427,7 +428,7 @@ impl Content {
                 format!("/v2/{repository}/blobs/uploads/{id}?_state={length}"),
             ),
             ("range", format!("0-{}", length.saturating_sub(1))),
-            ("oci-chunk-min-length", quirks.least_part.to_string()),
+            ("oci-chunk-min-length", quirks.minimum_part.to_string()),
         ];
         (status, headers).into_response()
     }
@@ -437,14 +438,14 @@ fn status(status: u16) -> StatusCode {
     StatusCode::from_u16(status).expect("a status")
 }
 
-/// Returns an error as the specification writes it.
+/// Returns an error response in the form of the OCI specification.
 pub fn refusal(code: u16, name: &str) -> Response {
     let (status, code) = (status(code), name);
     let body = format!(r#"{{"errors":[{{"code":"{code}","message":"so it is"}}]}}"#);
     (status, body).into_response()
 }
 
-/// Returns a denial in a registry's own words.
+/// Returns a denial with a message of the registry.
 pub(super) fn denial(code: u16, message: &str) -> Response {
     let status = status(code);
     let body = format!(r#"{{"errors":[{{"code":"DENIED","message":"{message}"}}]}}"#);

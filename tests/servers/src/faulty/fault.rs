@@ -1,8 +1,8 @@
-//! What goes wrong, and when: a fault, the requests that it meets, and how often it does.
+//! Faults, the requests that they affect, and how often.
 
 use std::collections::BTreeMap;
 
-/// What a request is for, whatever its path is.
+/// The purpose of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// `GET /v2/`
@@ -27,7 +27,7 @@ pub enum Kind {
     SendPart,
     /// `PUT` that ends an upload, with bytes or without.
     EndUpload,
-    /// `GET` of how far an upload came.
+    /// `GET` of the status of an upload.
     AskUpload,
     /// `DELETE` of an upload.
     CancelUpload,
@@ -42,29 +42,29 @@ pub enum Kind {
 /// Requests that carry bytes of blobs.
 pub const UPLOADS: &[Kind] = &[Kind::SendPart, Kind::EndUpload];
 
-/// Something that goes wrong with a request.
+/// A fault of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It is answered with this status and code, and not carried out.
+    /// The request is answered with this status and code, and not executed.
     Answer {
         /// The status.
         status: u16,
         /// The code of the specification.
         code: &'static str,
     },
-    /// It is denied with this status and in these words.
+    /// The request is denied with this status and message.
     Denied {
         /// The status.
         status: u16,
         /// The message of the error.
         message: &'static str,
     },
-    /// It is sent to another host.
+    /// The request is redirected to a different host.
     Redirect {
-        /// Where to.
+        /// The header `Location`.
         location: &'static str,
     },
-    /// A page for browsers comes in place of the answer.
+    /// The response is an HTML page.
     Page,
     /// 429, with this `Retry-After` or without one.
     TooManyRequests {
@@ -76,64 +76,64 @@ pub enum Fault {
         /// How many bytes are still taken.
         after: u64,
     },
-    /// It is carried out, and the connection breaks before the answer.
+    /// The request is executed, and the connection breaks before the response.
     LoseAnswer,
-    /// Nothing is read any more after this many bytes, and nothing is answered.
+    /// After this many bytes, the registry stops reading and never responds.
     Stall {
         /// How many bytes are still taken.
         after: u64,
     },
-    /// The session is gone, as it is behind replicas that do not share theirs.
+    /// The upload session is lost, as with replicas that do not share sessions.
     LoseSession,
-    /// The answer says `Docker-Content-Digest` of something else.
+    /// The response has the `Docker-Content-Digest` of different content.
     WrongDigest,
-    /// The answer says no `Docker-Content-Digest`.
+    /// The response lacks `Docker-Content-Digest`.
     NoDigest,
-    /// The answer names this place.
+    /// The response has this `Location`.
     Location {
         /// The header.
         location: &'static str,
     },
-    /// A body without an end is the answer.
+    /// The body of the response never ends.
     Endless,
-    /// The answer says no `Location`.
+    /// The response lacks `Location`.
     NoLocation,
-    /// The answer's `Range` is off by this much.
+    /// The `Range` of the response is wrong.
     RangeOff {
         /// How much its end is moved, in bytes.
         by: i64,
     },
-    /// The body is read at this many bytes a second.
+    /// The body is read slowly.
     Slow {
-        /// Bytes a second.
+        /// The rate, in bytes per second.
         rate: u64,
     },
 }
 
-/// How often a fault is met.
+/// How often a fault occurs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum When {
-    /// By every request.
+    /// At every request.
     Always,
-    /// By the first requests, up to this number.
+    /// At the first requests, up to this number.
     First(u32),
-    /// By each so-many-th request.
+    /// At each `n`th request.
     Each(u32),
-    /// By a request with this probability. What is drawn depends on the seed, and on what is asked
-    /// for the how-many-th time.
+    /// At a request with this probability. The result depends on the seed, the request, and how
+    /// often the request was sent.
     Chance(f64),
 }
 
 /// A fault for some requests.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    /// Which requests.
+    /// The affected requests.
     pub kinds: Vec<Kind>,
-    /// What goes wrong.
+    /// The fault.
     pub fault: Fault,
-    /// How often.
+    /// How often the fault occurs.
     pub when: When,
-    /// Only requests about repositories with more segments than that.
+    /// Affects only repositories whose path has more segments than this.
     pub deeper_than: usize,
 }
 
@@ -147,7 +147,7 @@ pub fn first(most: u32, kinds: &[Kind], fault: Fault) -> Rule {
     Rule::new(kinds, fault, When::First(most))
 }
 
-/// Returns a rule for each so-many-th of these requests.
+/// Returns a rule for each `number`th of these requests.
 pub fn each(number: u32, kinds: &[Kind], fault: Fault) -> Rule {
     Rule::new(kinds, fault, When::Each(number))
 }
@@ -169,7 +169,7 @@ impl Rule {
     }
 }
 
-/// Rules, and what was played of them.
+/// Rules, and how often they applied.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     rules: Vec<Rule>,
@@ -189,7 +189,7 @@ impl Faults {
         }
     }
 
-    /// Returns what goes wrong with a request about `subject`: the first rule that is met.
+    /// Returns the fault of the first rule that applies to a request.
     pub(super) fn decide(&mut self, kind: Kind, repository: &str, subject: &str) -> Option<Fault> {
         let depth = repository.split('/').count();
         let key = format!("{kind:?} {repository} {subject}");
@@ -222,7 +222,7 @@ impl Faults {
     }
 }
 
-/// Draws a number between 0 and 1 for a text.
+/// Returns a pseudorandom number between 0 and 1 that is derived from a text.
 fn drawn(seed: u64, text: &str) -> f64 {
     // FNV-1a, and the mixing of SplitMix64 on top, since the former alone leaves neighbours alike.
     let mut state = text

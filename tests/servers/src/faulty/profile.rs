@@ -1,20 +1,20 @@
-//! Registries as they are said to be: the quirks and faults that users of other tools have met,
-//! under the names of the products.
+//! Profiles of products: the quirks and faults of registries that users of other clients have
+//! reported.
 //!
-//! A profile is not the product: it plays what is known to trouble clients, more often than the
-//! product would. Where each comes from is beside it: an issue of another client, that client's
-//! source, or the product's documentation.
+//! A profile simulates the reported problems of a product, and more often than the product has
+//! them. Each has its source in a comment: an issue or the source code of another client, or the
+//! documentation of the product.
 
 use super::{Fault, Kind, Mounts, Parts, Quirks, Rule, UPLOADS, always, chance, each, quirks};
 
-/// A registry as it is said to be.
+/// The reported behaviour of a product.
 #[derive(Debug, Clone)]
 pub struct Profile {
     /// The product's name.
     pub name: &'static str,
-    /// How it is.
+    /// The general behaviour.
     pub quirks: Quirks,
-    /// What happens to some of its requests.
+    /// The faults of some requests.
     pub rules: Vec<Rule>,
 }
 
@@ -24,10 +24,10 @@ const NGINX: Option<u64> = Some(1 << 20);
 /// Reads and writes of manifests.
 const MANIFESTS: &[Kind] = &[Kind::HeadManifest, Kind::PutManifest];
 
-/// What begins an upload.
+/// Requests that start an upload.
 const BEGINNINGS: &[Kind] = &[Kind::OpenUpload, Kind::Mount];
 
-/// Returns all of them.
+/// Returns all profiles.
 pub fn profiles() -> Vec<Profile> {
     let plain = Quirks::default;
     vec![
@@ -68,14 +68,14 @@ pub fn profiles() -> Vec<Profile> {
         // (openshift/origin#24514).
         of(
             "Artifactory",
-            quirks!(unknown: 403, at_once: Some(4)),
+            quirks!(unknown: 403, request_limit: Some(4)),
             vec![chance(0.15, UPLOADS, answer(404, "BLOB_UPLOAD_UNKNOWN"))],
         ),
         // Wants manifests to name their media type (containers/buildah#575), and fails where S3
         // does (nexus-blobstore-s3#63).
         of(
             "Nexus",
-            quirks!(wants_media_type: true),
+            quirks!(requires_media_type: true),
             vec![chance(0.15, &[Kind::EndUpload], answer(500, "UNKNOWN"))],
         ),
         // Rejects mounts that it does not like (GoogleContainerTools/jib#703), and limits requests
@@ -138,7 +138,7 @@ pub fn profiles() -> Vec<Profile> {
         // concurrent ones (containerd/nerdctl#4428).
         of(
             "a load balancer",
-            quirks!(at_once: Some(6)),
+            quirks!(request_limit: Some(6)),
             vec![
                 chance(0.15, UPLOADS, Fault::Reset { after: 30_000 }),
                 chance(0.1, MANIFESTS, Fault::LoseAnswer),
@@ -148,7 +148,7 @@ pub fn profiles() -> Vec<Profile> {
         // also one whose first answer was lost.
         of(
             "Nexus without redeploy",
-            quirks!(redeploys: false, wants_media_type: true),
+            quirks!(redeploys: false, requires_media_type: true),
             vec![each(3, &[Kind::PutManifest], Fault::LoseAnswer)],
         ),
         // HEAD of a manifest by digest says 500 (sonatype/nexus-public#1059).

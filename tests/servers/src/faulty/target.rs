@@ -1,10 +1,10 @@
-//! What a request is for, by its method and path.
+//! The purpose of a request, by its method and path.
 
 use axum::http::Method;
 
 use super::fault::Kind;
 
-/// What a request asks for.
+/// The target of a request.
 pub(super) struct Target {
     pub(super) kind: Kind,
     pub(super) repository: String,
@@ -74,8 +74,8 @@ impl Target {
         value.replace("%3A", ":").replace("%2F", "/")
     }
 
-    /// Names the request for what is drawn by chance: sessions are numbered as they come, which
-    /// differs from run to run.
+    /// Returns the part of a request that is the same in each run, for faults with a probability.
+    /// The ids of sessions are left out, because their order differs from run to run.
     pub(super) fn what(&self) -> String {
         match self.kind {
             Kind::SendPart | Kind::AskUpload | Kind::CancelUpload => String::new(),

@@ -1,4 +1,4 @@
-//! How the bytes of an upload are taken: as they come, until a fault or the client cuts them.
+//! Receives the bytes of an upload as they arrive, until a fault or the client interrupts it.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode};
@@ -11,7 +11,7 @@ use super::{Fault, Inner, Kind};
 use crate::listener::Breaker;
 
 impl Inner {
-    /// Takes the bytes of an upload as they come.
+    /// Receives the bytes of an upload, and answers the request.
     pub(super) async fn upload(
         &self,
         target: &Target,
@@ -32,8 +32,8 @@ impl Inner {
         if let Some(refused) = refused {
             return self.drained(target, body, refused).await;
         }
-        // If it is dropped before everything was received, the upload was cut: by the client, or by
-        // a fault.
+        // If `taking` is dropped before all bytes were received, the client or a fault has
+        // interrupted the upload.
         let mut taking = Taking {
             inner: self,
             session,
@@ -63,7 +63,7 @@ impl Inner {
             self.wait(piece.len(), rate).await;
             taken += piece.len() as u64;
             self.content().take(session, &piece, true);
-            // What comes without its length is counted on the way.
+            // A body without `Content-Length` is counted as it arrives.
             if self.quirks.body_limit.is_some_and(|limit| taken > limit) {
                 self.content().take_back(session, taken);
                 self.content().too_large += 1;
@@ -90,7 +90,7 @@ impl Inner {
     }
 }
 
-/// An upload whose bytes are being taken.
+/// An upload in progress. Unless it is complete, dropping it may discard the session.
 struct Taking<'a> {
     inner: &'a Inner,
     session: &'a str,
