@@ -393,6 +393,14 @@ async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
     hint: chmod +x [SANDBOX]/bin/mkectl
     ");
 
+    lab.install_script("mkectl", b"#!/no/such/interpreter\n".to_vec());
+    let unstarted = lab.run("deploy lab").exits_with(6);
+    insta::assert_snapshot!(last_stderr(&unstarted, 2), @"
+    exit code: 6
+    error: cannot start [SANDBOX]/bin/mkectl: its interpreter or loader is missing: No such file or directory (os error 2)
+    hint: run `file [SANDBOX]/bin/mkectl`, which names the interpreter or loader, and install it; or use the mkectl build for this system
+    ");
+
     // The header of a program for a 32-bit processor.
     let mut foreign = b"\x7fELF\x01\x01\x01".to_vec();
     foreign.resize(18, 0);
