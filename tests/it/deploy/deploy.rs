@@ -395,9 +395,10 @@ async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
 
     lab.install_script("mkectl", b"#!/no/such/interpreter\n".to_vec());
     let unstarted = lab.run("deploy lab").exits_with(6);
-    insta::assert_snapshot!(last_stderr(&unstarted, 2), @"
+    insta::assert_snapshot!(last_stderr(&unstarted, 3), @"
     exit code: 6
-    error: cannot start [SANDBOX]/bin/mkectl: its interpreter or loader is missing: No such file or directory (os error 2)
+    error: cannot start [SANDBOX]/bin/mkectl: its interpreter or loader is missing
+      because: No such file or directory (os error 2)
     hint: run `file [SANDBOX]/bin/mkectl`, which names the interpreter or loader, and install it; or use the mkectl build for this system
     ");
 

@@ -416,8 +416,9 @@ fn a_repacked_bundle_is_refused_and_nothing_is_recorded() {
             let run = sandbox.run(&[command, "v4.1.5", "--bundle", FILE]);
             let run = run.exits_with(4);
             run.reports(&format!(
-                "the archive `bundles/images/{name}` cannot be used: {reason}"
+                "because: the archive `bundles/images/{name}` cannot be used"
             ));
+            run.reports(&format!("because: {reason}"));
             run.reports("check that odd.tar.gz is the complete and unchanged bundle of the vendor");
         }
         assert!(!sandbox.path("environments/facts").exists());

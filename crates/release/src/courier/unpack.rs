@@ -252,6 +252,8 @@ fn report_start(context: &Context<'_>, medium: &Medium) {
 #[derive(Debug)]
 struct WorkspaceLock {
     folder: Utf8PathBuf,
+    /// Number of folders that were created for the lock: `folder` and those above it.
+    created: usize,
     _file: File,
 }
 
@@ -261,7 +263,9 @@ impl WorkspaceLock {
     fn acquire(workspace: &Workspace) -> Result<Self, crate::Error> {
         let folder = temporary(workspace);
         let in_use = |folder| Error::InUse { folder }.into();
+        let missing = folder.ancestors().take_while(|folder| !folder.exists());
         Ok(Self {
+            created: missing.count(),
             _file: super::lock_folder(workspace, &folder, in_use)?,
             folder,
         })
@@ -270,10 +274,11 @@ impl WorkspaceLock {
 
 impl Drop for WorkspaceLock {
     fn drop(&mut self) {
-        // Folders with other files stay.
         let _ = std::fs::remove_file(self.folder.join(super::LOCK));
-        let _ = std::fs::remove_dir(&self.folder);
-        let _ = self.folder.parent().map(std::fs::remove_dir);
+        for folder in self.folder.ancestors().take(self.created) {
+            // A folder with other files stays.
+            let _ = std::fs::remove_dir(folder);
+        }
     }
 }
 
