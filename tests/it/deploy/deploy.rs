@@ -393,7 +393,7 @@ async fn a_mkectl_that_will_not_do_is_found_before_anything_is_pushed() {
     hint: chmod +x [SANDBOX]/bin/mkectl
     ");
 
-    lab.install_script("mkectl", b"#!/no/such/interpreter\n".to_vec());
+    lab.install_script("mkectl", b"#!/no/such/interpreter\n");
     let unstarted = lab.run("deploy lab").exits_with(6);
     insta::assert_snapshot!(last_stderr(&unstarted, 3), @"
     exit code: 6
