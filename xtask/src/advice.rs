@@ -87,6 +87,13 @@ pub(crate) fn lock_broken(path: &str) -> String {
     format!("restore the committed lock: `git checkout -- {path}`")
 }
 
+/// Returns the advice for a file of Airlock with a merge conflict.
+pub(crate) fn conflict(path: &Utf8Path) -> String {
+    format!(
+        "keep one of the two sides: `git checkout --ours {path}` or `git checkout --theirs {path}`, then `git add {path}`"
+    )
+}
+
 /// Returns the advice for an unmet `requires` of an environment.
 pub(crate) fn requirement_unmet(environment: &str, required: &str) -> String {
     format!(

@@ -17,7 +17,7 @@ use oci_spec::image::Digest;
 use crate::digest;
 use crate::document::{Document, LARGEST};
 use crate::lock::Artifact;
-use crate::name::Name;
+use crate::name::{Name, base_name};
 use crate::pipeline::Pipeline;
 use crate::sink::Sink;
 use crate::store::StoreError;
@@ -96,8 +96,12 @@ impl<'a> ArchiveReader<'a> {
 
     /// Reads the archive in `reader` to its end and returns its layout.
     pub(crate) fn layout(&mut self, reader: &mut dyn Read, path: &str) -> Result<Layout, Fault> {
+        check_name(path)?;
         let mut layout = Layout::default();
         let start = read_start(reader)?;
+        if start.is_empty() {
+            return Err(ArchiveError::Empty.into());
+        }
         if let Some(format) = compression(&start) {
             return Err(ArchiveError::Compressed { format }.into());
         }
@@ -202,6 +206,14 @@ impl<'a> ArchiveReader<'a> {
         self.document.clear();
         member.read_to_end(&mut self.document)?;
         Ok(&self.document)
+    }
+}
+
+/// Checks that the name of a file is not that of attributes that macOS stores beside an archive.
+pub(crate) fn check_name(path: &str) -> Result<(), ArchiveError> {
+    match base_name(path).starts_with("._") {
+        true => Err(ArchiveError::AppleDouble),
+        false => Ok(()),
     }
 }
 

@@ -225,6 +225,14 @@ pub enum LockError {
         /// The parser's error.
         source: serde_yaml::Error,
     },
+    /// The text has the markers of an unresolved merge conflict.
+    #[error("{path}:{line}: a merge conflict is not resolved")]
+    Conflict {
+        /// Path of the lock.
+        path: Utf8PathBuf,
+        /// Line of the first marker, from 1.
+        line: usize,
+    },
     /// The lock was written by a different version of this tool.
     #[error(
         "{path}: the lock has format version {found}; this version of Airlock supports {VERSION}"
@@ -297,6 +305,12 @@ impl Lock {
         // Some editors write a byte order mark. The YAML parser would take it for a document of its
         // own.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        if let Some((at, _)) = redaction::yaml::conflict(text) {
+            return Err(LockError::Conflict {
+                path: path.to_owned(),
+                line: text[..at].lines().count() + 1,
+            });
+        }
         let syntax = |source: serde_yaml::Error| {
             let place = source.location();
             LockError::Syntax {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io::{self, Read};
 
 use crate::ahead::Ahead;
-use crate::archive::{ArchiveError, ArchiveReader, Fault};
+use crate::archive::{self, ArchiveError, ArchiveReader, Fault};
 use crate::contents::Contents;
 use crate::digest;
 use crate::document::LARGEST;
@@ -212,6 +212,10 @@ impl<'a> Reading<'a> {
             return self.member_of_set(member, path);
         }
         if path.ends_with(".tar") || self.rules.archives.contains_key(&path) {
+            archive::check_name(&path).map_err(|source| ReadError::Archive {
+                archive: path.clone(),
+                source,
+            })?;
             let name = self.name(&path)?;
             return self.archive(member, path, name);
         }

@@ -289,7 +289,7 @@ impl Store {
     /// [`StoreError`] if the store is being written to, or cannot be locked. Other [`Store`]s of
     /// this process and clones of this one count as writers.
     pub fn exclusive(&self) -> Result<Option<Exclusive<'_>>, StoreError> {
-        if !self.directory.join("oci-layout").exists() {
+        if !self.directory.join("blobs").exists() {
             return Ok(None);
         }
         let incoming = self.incoming();

@@ -48,6 +48,14 @@ pub enum Error {
         /// Error of the operating system.
         source: io::Error,
     },
+    /// The program exists, but the interpreter or the loader that it names does not.
+    #[error("cannot start {program}: its interpreter or loader is missing")]
+    NoInterpreter {
+        /// Path of the program.
+        program: Utf8PathBuf,
+        /// Error of the operating system.
+        source: io::Error,
+    },
     /// A limit of the operating system on processes, open files or memory prevented the start.
     #[error("cannot start {program}: a limit on processes, open files or memory is reached")]
     Limit {
@@ -127,9 +135,9 @@ impl Error {
         );
         match source.kind() {
             _ if is_limit => Self::Limit { program, source },
-            // For a missing interpreter the system also reports "no such file", but then the
-            // program itself exists.
             io::ErrorKind::NotFound if !program.exists() => Self::Missing { path: program },
+            // For a missing interpreter the system reports "no such file", too.
+            io::ErrorKind::NotFound => Self::NoInterpreter { program, source },
             io::ErrorKind::PermissionDenied => Self::NotExecutable { path: program },
             _ => Self::Start { program, source },
         }

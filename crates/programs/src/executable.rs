@@ -30,8 +30,9 @@ impl Executable {
 
     /// Returns the first executable file called `name` in the folders of `PATH` in `variables`.
     ///
-    /// Empty and relative entries of `PATH` are skipped: a program that receives a registry's
-    /// password must not depend on the working directory.
+    /// Folders of that name are skipped, as a shell does. Empty and relative entries of `PATH` are
+    /// skipped: a program that receives a registry's password must not depend on the working
+    /// directory.
     ///
     /// # Errors
     ///
@@ -52,6 +53,7 @@ impl Executable {
             searched += 1;
             let candidate = folder.join(name);
             match check(&candidate) {
+                _ if candidate.is_dir() => {}
                 Ok(()) => return Ok(Self::new(candidate, variables)),
                 Err(Error::Missing { .. }) => {}
                 Err(error) => unusable = unusable.or(Some(error)),
@@ -219,6 +221,11 @@ mod tests {
         assert!(matches!(
             Executable::at(folders.path("b/mkectl"), Variables::default()),
             Err(Error::Missing { .. })
+        ));
+        fs::create_dir_all(folders.path("d/mkectl")).unwrap();
+        assert!(matches!(
+            Executable::find("mkectl", folders.variables(&["d"])),
+            Err(Error::NotFound { searched: 1, .. })
         ));
         assert!(matches!(
             Executable::at(folders.path("a/mkectl"), Variables::default()),

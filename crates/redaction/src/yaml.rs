@@ -36,6 +36,19 @@ pub fn without_values(error: Error) -> Error {
     shortened.map_or(error, Error::custom)
 }
 
+/// Returns the place of the first marker of an unresolved merge conflict, in bytes, and its line.
+pub fn conflict(text: &str) -> Option<(usize, &str)> {
+    let mut start = 0;
+    text.split_inclusive('\n').find_map(|line| {
+        let found = (start, line.trim_end());
+        start += line.len();
+        let is_marker = ["<<<<<<< ", ">>>>>>> "]
+            .iter()
+            .any(|marker| line.starts_with(marker));
+        is_marker.then_some(found)
+    })
+}
+
 /// Reads one of Airlock's YAML files whose values have one line each.
 ///
 /// # Errors

@@ -203,8 +203,12 @@ impl Receipt {
     /// Parses the text of a receipt, which may be from git's history. Errors name `path`.
     ///
     /// # Errors
-    /// [`Error::File`] or [`Error::Version`] if it is not a receipt of this format.
+    /// [`Error::File`], [`Error::Conflict`] or [`Error::Version`] if it is not a receipt of this format.
     pub fn parse(text: &str, path: &Utf8Path) -> Result<Self, crate::Error> {
+        if redaction::yaml::conflict(text).is_some() {
+            let path = path.to_owned();
+            return Err(Error::Conflict { path }.into());
+        }
         let wrong = |source| {
             crate::Error::Receipt(Error::File {
                 path: path.to_owned(),

@@ -400,6 +400,15 @@ async fn an_unusable_mkectl_is_reported_before_anything_is_pushed() {
     hint: chmod +x [SANDBOX]/bin/mkectl
     ");
 
+    lab.install_script("mkectl", b"#!/no/such/interpreter\n");
+    let unstarted = lab.run("deploy lab").exits_with(6);
+    insta::assert_snapshot!(last_stderr(&unstarted, 3), @"
+    exit code: 6
+    error: cannot start [SANDBOX]/bin/mkectl: its interpreter or loader is missing
+      because: No such file or directory (os error 2)
+    hint: run `file [SANDBOX]/bin/mkectl`, which names the interpreter or loader, and install it; or use the mkectl build for this system
+    ");
+
     // The ELF header of a program for a 32-bit ARM processor.
     let mut foreign = b"\x7fELF\x01\x01\x01".to_vec();
     foreign.resize(18, 0);

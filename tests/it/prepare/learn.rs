@@ -390,3 +390,30 @@ fn facts_are_not_written_through_a_link() {
     let written = std::fs::read_dir(sandbox.home().join("elsewhere")).unwrap();
     assert_eq!(written.count(), 0);
 }
+
+#[test]
+fn a_repacked_bundle_is_refused_and_nothing_is_recorded() {
+    let sandbox = Sandbox::new(AIRLOCK);
+    let whole = bundles::unpack(&bundles::bytes(&bundles::tiny()));
+    for (name, reason) in [
+        ("x&y@1.0.tar", "it is empty; the bundle was damaged"),
+        (
+            "._x&y@1.0.tar",
+            "it is an AppleDouble file; the bundle was repacked on macOS",
+        ),
+    ] {
+        let mut files = whole.clone();
+        files.push(Member::new(&format!("bundles/images/{name}"), ""));
+        std::fs::write(sandbox.path(FILE), bundles::pack(&files)).unwrap();
+        for command in ["lock", "learn"] {
+            let run = sandbox.run(&[command, "v4.1.5", "--bundle", FILE]);
+            let run = run.exits_with(4);
+            run.reports(&format!(
+                "because: the archive `bundles/images/{name}` cannot be used"
+            ));
+            run.reports(&format!("because: {reason}"));
+            run.reports("check that odd.tar.gz is the complete and unchanged bundle of the vendor");
+        }
+        assert!(!sandbox.path("environments/facts").exists());
+    }
+}

@@ -349,6 +349,11 @@ fn a_dry_run_prints_the_size_and_writes_nothing() {
     fs::remove_file(site.path(archive)).unwrap();
     let run = site.pack("--dry-run").success();
     run.reports("mkectl v4.1.5 for linux-x86_64 is not downloaded yet");
+    // A mkectl on PATH does not replace the archive, which the medium has.
+    let run = site.pack("--offline --out nowhere").exits_with(1);
+    run.reports(&format!(
+        "copy mkectl's archive to {archive}; for `fetch` without `--platform`, it is enough"
+    ));
     fs::write(site.path(archive), kept).unwrap();
     let bogus = site.pack("--dry-run --platform bogus");
     bogus.reports("no mkectl for bogus");

@@ -283,7 +283,9 @@ async fn a_secret_of_the_run_is_not_returned() {
     let commit = sides.git_inside("rev-parse --short=12 HEAD");
     let (back, run) = sides.returned("lab");
     let run = run.exits_with(8);
-    run.reports(&format!("a secret would be in commit {commit}"));
+    run.reports(&format!(
+        "a secret, the value of LAB_REGISTRY_PASSWORD, would be in commit {commit} (notes.txt, line 1) on the medium"
+    ));
     run.does_not_mention(PASSWORD);
     assert!(!back.exists());
     // A later commit removes the secret, but the history still has it.
@@ -326,7 +328,10 @@ async fn a_secret_of_the_run_is_not_returned() {
     let commit = sides.courier.commit("Notes");
     let pack = ["pack", "lab", "--dry-run", "--program", "program"];
     let run = sides.outside(&pack).exits_with(8);
-    run.reports(&format!("a secret would be in commit {}", &commit[..12]));
+    run.reports(&format!(
+        "a secret, the value of LAB_REGISTRY_PASSWORD, would be in commit {} (notes.txt, line 1)",
+        &commit[..12]
+    ));
     run.does_not_mention(PASSWORD);
 }
 

@@ -550,6 +550,30 @@ async fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_second_of_two_concurrent_runs_is_refused() {
+    let courier = courier().await;
+    let manifest = courier.pack(&Choice::default());
+    let stream = courier.stream(&Choice::default());
+    let folder = courier.inside("bundles/unpack");
+    std::fs::create_dir_all(&folder).unwrap();
+    let first = std::fs::File::create(folder.join("lock")).unwrap();
+    first.lock().unwrap();
+    for run in [
+        courier.unpack(&[&courier.medium], UNSIGNED),
+        courier.unpack_stream(&stream, UNSIGNED),
+    ] {
+        let run = run.exits_with(8);
+        run.reports("error: a different command uses `bundles/unpack`");
+        run.reports("hint: wait until that command ends, then unpack again");
+    }
+    assert!(!courier.inside("environments").exists());
+    drop(first);
+    courier.unpack(&[&courier.medium], UNSIGNED).success();
+    courier.assert_complete(&manifest);
+    assert!(!folder.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_git_of_a_killed_run_that_still_holds_a_lock_is_waited_for() {
     let courier = courier().await;
     let manifest = courier.pack(&Choice::default());
@@ -791,4 +815,19 @@ async fn what_a_site_returns_is_merged_and_nothing_later_is_replaced() {
     run.reports("both.txt changed here too");
     assert_eq!(courier.git("rev-parse HEAD"), head);
     assert_eq!(courier.git("status --porcelain"), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_without_the_branch_of_the_medium_is_not_sent_to_it() {
+    let courier = courier().await;
+    courier.pack(&Choice::default());
+    let other = courier.inside("");
+    std::fs::create_dir_all(other.join("environments")).unwrap();
+    courier.git_in(&other, "init --quiet --initial-branch=master");
+    std::fs::write(other.join("notes.txt"), "notes").unwrap();
+    courier.git_in(&other, "add notes.txt");
+    courier.git_in(&other, "commit --quiet --message notes");
+    let run = courier.unpack(&[&courier.medium], UNSIGNED).exits_with(8);
+    run.reports("but branch `master` is checked out in the workspace");
+    run.reports("name the workspace or a new folder with `-C DIR`: this repository does not have");
 }

@@ -26,7 +26,13 @@ pub(super) fn mkectl(error: &MkectlError) -> Vec<String> {
         MkectlError::Limit { .. } => {
             "raise the limits of this shell or container: `ulimit -u`, `ulimit -n`, pids.max".to_owned()
         }
+        MkectlError::NotExecutable { path } if path.is_dir() => {
+            format!("name the program in the folder: {path}/mkectl")
+        }
         MkectlError::NotExecutable { path } => format!("chmod +x {path}"),
+        MkectlError::NoInterpreter { program, .. } => format!(
+            "run `file {program}`, which names the interpreter or loader, and install it; or use the mkectl build for this system"
+        ),
         MkectlError::WrongPlatform { .. } => {
             "use the mkectl build for this operating system and processor".to_owned()
         }

@@ -41,7 +41,7 @@ fn missing(path: &Utf8Path) -> String {
     let folder = path.parent().unwrap_or(Utf8Path::new("."));
     match path.file_name() {
         Some("mkectl.tar.gz") => format!(
-            "copy mkectl's archive to {path}, or put the release's mkectl on PATH{}",
+            "copy mkectl's archive to {path}; for `fetch` without `--platform`, it is enough to put the release's mkectl on PATH{}",
             here(
                 "; a connected machine downloads it with `cargo xtask fetch --platform`",
                 ""

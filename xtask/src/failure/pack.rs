@@ -33,7 +33,12 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
             "deploy first, or name an environment whose registry can be reached: `cargo xtask pack NAME --return --out DIR`"
         }
         Error::Secret { .. } => {
-            "replace the secret by a reference such as `{ $env: NAME }`; if a commit has it, rewrite the commit with `git rebase`; then pack again"
+            return vec![
+                "replace the secret by a reference such as `{ $env: NAME }`; if a commit has it, rewrite the commit with `git rebase`, \
+                 the first one with `git rebase --root`; then pack again"
+                    .to_owned(),
+                "if the password is a common word, which files contain anyway, choose a different one".to_owned(),
+            ];
         }
         Error::Folder { .. } => "name a folder outside the workspace, such as that of a disk",
         Error::NoRoom { .. } => {

@@ -82,6 +82,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
                 "compare the fingerprint with the sender's, then add `--fingerprint {fingerprint}`"
             )];
         }
+        Error::InUse { .. } => "wait until that command ends, then unpack again",
         Error::NotEmpty { .. } => "name a workspace or a new folder with `-C DIR`",
         Error::Inside { .. } => "name a folder on this machine's disk with `-C DIR`",
         Error::NoRoom { .. } => "free some space, or name a folder on a larger disk with `-C DIR`",
@@ -99,6 +100,9 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
         Error::Git {
             source: GitError::NotInstalled,
         } => "install git; it keeps the workspace's history",
+        Error::Branch { exists: false, .. } => {
+            "name the workspace or a new folder with `-C DIR`: this repository does not have the branch"
+        }
         Error::Branch { branch, .. } => {
             return vec![format!("check it out: `git switch {branch}`")];
         }

@@ -38,6 +38,7 @@ pub(super) fn environment(error: &environment::Error) -> Vec<String> {
 
 pub(super) fn invalid_lock(error: &LockError) -> Vec<String> {
     let hint = match error {
+        LockError::Conflict { path, .. } => advice::conflict(path),
         LockError::Contradiction { path, .. } | LockError::Syntax { path, .. } => {
             let name = path.file_name().unwrap_or_default();
             let name = name.strip_suffix(".lock.yaml").unwrap_or(name);
@@ -165,6 +166,7 @@ pub(super) fn link(link: &Link) -> Vec<String> {
 pub(super) fn receipt(error: &receipt::Error) -> Vec<String> {
     let hint = match error {
         receipt::Error::Version { .. } => advice::NEWER_AIRLOCK.to_owned(),
+        receipt::Error::Conflict { path } => advice::conflict(path),
         receipt::Error::File { .. } => {
             "restore the committed file: it records what the cluster runs".to_owned()
         }

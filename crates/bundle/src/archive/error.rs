@@ -21,6 +21,12 @@ pub enum ArchiveError {
         /// Name of the compression, such as `zstd`.
         format: &'static str,
     },
+    /// The archive has no bytes.
+    #[error("it is empty; the bundle was damaged or repacked")]
+    Empty,
+    /// The file has the name of an archive after `._`: macOS stores attributes in such files.
+    #[error("it is an AppleDouble file; the bundle was repacked on macOS")]
+    AppleDouble,
     /// The archive is not a tar, or is cut off.
     #[error("it is not a complete tar archive")]
     Tar {
@@ -141,6 +147,11 @@ impl ArchiveError {
         matches!(
             self,
             Self::Compressed { .. } | Self::NoLayout { blobs: 0 } | Self::Roots { .. }
-        )
+        ) || self.is_repacked()
+    }
+
+    /// Returns whether the file shows that the bundle is not the one that the vendor packed.
+    pub fn is_repacked(&self) -> bool {
+        matches!(self, Self::Empty | Self::AppleDouble)
     }
 }

@@ -165,6 +165,23 @@ fn errors_give_line_and_column() {
 }
 
 #[test]
+fn a_merge_conflict_is_named_with_its_line() {
+    let error = wrong(
+        "version: 1\n",
+        "version: 1\n<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> other\n",
+    );
+    assert_eq!(
+        error,
+        "bundles/x.lock.yaml:3: a merge conflict is not resolved"
+    );
+    let set = "set: tools\n<<<<<<< HEAD\nversion: 1\n";
+    assert!(matches!(
+        Lock::parse(set, Utf8Path::new("bundles/tools.lock.yaml")),
+        Err(LockError::Conflict { line: 2, .. })
+    ));
+}
+
+#[test]
 fn distinguishes_other_versions_from_damaged_files() {
     let text = "version: 2\nsomething: new\n";
     assert_eq!(

@@ -313,7 +313,7 @@ fn refuses_archives_by_name() {
         (
             changed(|files| files[PAUSE].bytes.clear()),
             "the archive `bundles/images/pause@v1.0.tar` cannot be used: \
-             it has no `oci-layout`, so it is not an OCI archive",
+             it is empty; the bundle was damaged or repacked",
         ),
         (
             changed(|files| files[PAUSE].bytes.truncate(2000)),

@@ -76,14 +76,6 @@ pub enum StoreError {
         /// Folder of the store.
         path: Utf8PathBuf,
     },
-    /// `index.json` or `oci-layout` cannot be parsed.
-    #[error("cannot parse `{path}`")]
-    Json {
-        /// Path of the file.
-        path: Utf8PathBuf,
-        /// The cause.
-        source: serde_json::Error,
-    },
 }
 
 impl StoreError {
@@ -96,8 +88,7 @@ impl StoreError {
         | Self::Corrupt { path, .. }
         | Self::Size { path, .. }
         | Self::TooLarge { path, .. }
-        | Self::InUse { path }
-        | Self::Json { path, .. }) = &mut self;
+        | Self::InUse { path }) = &mut self;
         if let Ok(below) = path.strip_prefix(folder) {
             *path = below.to_owned();
         }

@@ -65,57 +65,75 @@ impl Entry {
     }
 }
 
-/// Checks that `directory` is a store, or is empty or missing.
+/// Files and folders of a store. A process that was killed during the first write, or a power
+/// failure, leaves some of them without a valid `oci-layout`.
+const OURS: [&str; 6] = [
+    "blobs",
+    "incoming",
+    "index.json",
+    "index.lock",
+    "oci-layout",
+    "partial",
+];
+
+/// Checks that `directory` is a store, or is empty or missing. A store whose `oci-layout` is
+/// missing or damaged is accepted: the next write restores the file.
 pub(super) fn check_layout(directory: &Utf8Path) -> Result<(), StoreError> {
+    let not_a_store = || StoreError::NotAStore {
+        path: directory.to_owned(),
+    };
+    let is_valid = || match layout_version(directory)?.as_deref() {
+        Some("1.0.0") => Ok(true),
+        Some(_) => Err(not_a_store()),
+        None => Ok(false),
+    };
+    if is_valid()? {
+        return Ok(());
+    }
+    match fs::read_dir(directory) {
+        Ok(files) => {
+            let foreign = files
+                .flatten()
+                .any(|file| !OURS.iter().any(|name| file.file_name() == *name));
+            // Another process may have created the store since the first check.
+            match foreign && !is_valid()? {
+                true => Err(not_a_store()),
+                false => Ok(()),
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(io_error("read", directory, source)),
+    }
+}
+
+/// Returns the version in `oci-layout`. `None` if the file is missing or damaged.
+fn layout_version(directory: &Utf8Path) -> Result<Option<String>, StoreError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Layout {
         image_layout_version: String,
     }
-    let not_a_store = || StoreError::NotAStore {
-        path: directory.to_owned(),
-    };
     let path = directory.join("oci-layout");
     match files::read(&path) {
         Ok(text) => {
-            let layout: Layout = serde_json::from_slice(&text)
-                .map_err(|source| StoreError::Json { path, source })?;
-            match layout.image_layout_version.as_str() {
-                "1.0.0" => Ok(()),
-                _ => Err(not_a_store()),
-            }
+            let layout = serde_json::from_slice(&text).ok();
+            Ok(layout.map(|layout: Layout| layout.image_layout_version))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_dir(directory) {
-            // A process that was killed during the first write leaves these folders.
-            Ok(files) => {
-                let ours = ["blobs", "incoming"];
-                let foreign = files
-                    .flatten()
-                    .any(|file| !ours.iter().any(|name| file.file_name() == *name));
-                // Another process may have created the store since the first check.
-                match foreign {
-                    true if path.exists() => check_layout(directory),
-                    true => Err(not_a_store()),
-                    false => Ok(()),
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(io_error("read", directory, source)),
-        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(io_error("read", &path, source)),
     }
 }
 
-/// Writes `oci-layout` if it is missing.
+/// Writes `oci-layout` if it is missing or damaged.
 pub(super) fn write_layout(directory: &Utf8Path) -> Result<(), StoreError> {
-    let path = directory.join("oci-layout");
-    if path.exists() {
-        return Ok(());
+    match layout_version(directory)? {
+        Some(_) => Ok(()),
+        None => replace(directory, &directory.join("oci-layout"), LAYOUT.as_bytes()),
     }
-    replace(directory, &path, LAYOUT.as_bytes())
 }
 
-/// Returns the entries, sorted by name. A store without `index.json` has none.
+/// Returns the entries, sorted by name. A store whose `index.json` is missing or damaged has none:
+/// artifacts are listed again when their lock is used.
 pub(super) fn read(directory: &Utf8Path) -> Result<Vec<Listed>, StoreError> {
     let entries = read_entries(directory)?;
     Ok(entries.iter().map(Entry::listed).collect())
@@ -177,9 +195,10 @@ fn change(directory: &Utf8Path, change: &dyn Fn(&mut Vec<Entry>)) -> Result<(), 
 fn read_entries(directory: &Utf8Path) -> Result<Vec<Entry>, StoreError> {
     let path = directory.join("index.json");
     match files::read(&path) {
-        Ok(text) => serde_json::from_slice::<Index>(&text)
-            .map(|index| index.manifests)
-            .map_err(|source| StoreError::Json { path, source }),
+        Ok(text) => {
+            let index = serde_json::from_slice::<Index>(&text);
+            Ok(index.map_or_else(|_| Vec::new(), |index| index.manifests))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(source) => Err(io_error("read", &path, source)),
     }

@@ -400,3 +400,32 @@ fn many_small_blobs_are_synced_by_one_request() {
         assert_eq!(store.sync().unwrap(), 1);
     }
 }
+
+#[test]
+fn damaged_documents_are_restored_and_no_blob_is_lost() {
+    let folder = Folder::new();
+    let path = folder.join("store");
+    let store = Store::open(&path).unwrap();
+    let one = artifact("1", b"{}");
+    put(&store, b"{}");
+    store.list([&one]).unwrap();
+    drop(store);
+    fs::create_dir_all(path.join("partial")).unwrap();
+    let documents = ["oci-layout", "index.json"].map(|name| path.join(name));
+    let valid = documents.each_ref().map(|path| fs::read(path).unwrap());
+    for damage in [None, Some(""), Some("garbage")] {
+        for document in &documents {
+            match damage {
+                None => fs::remove_file(document).unwrap(),
+                Some(text) => fs::write(document, text).unwrap(),
+            }
+        }
+        let store = Store::open(&path).unwrap();
+        assert_eq!(store.listed().unwrap(), []);
+        assert!(store.exclusive().unwrap().is_some());
+        assert_eq!(store.blobs().unwrap().len(), 1);
+        store.list([&one]).unwrap();
+        let restored = documents.each_ref().map(|path| fs::read(path).unwrap());
+        assert_eq!(restored, valid, "{damage:?}");
+    }
+}

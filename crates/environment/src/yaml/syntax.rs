@@ -37,11 +37,7 @@ pub(super) fn explain(text: &str, at: usize, message: &str) -> Explanation {
 
 /// Finds the markers of an unresolved merge conflict.
 fn conflict(text: &str) -> Option<Explanation> {
-    let (start, line) = lines(text).find(|(_, line)| {
-        ["<<<<<<< ", ">>>>>>> "]
-            .iter()
-            .any(|marker| line.starts_with(marker))
-    })?;
+    let (start, line) = redaction::yaml::conflict(text)?;
     Some(Explanation {
         span: start..start + line.len(),
         rule: "a merge conflict is not resolved".to_owned(),

@@ -270,7 +270,7 @@ fn a_program_that_cannot_be_started_is_an_error() {
         (
             "#!/no/such/interpreter\n",
             0o755,
-            format!("cannot start {program}"),
+            format!("cannot start {program}: its interpreter or loader is missing"),
         ),
     ] {
         std::fs::write(&program, text).unwrap();

@@ -13,7 +13,11 @@ use crate::{Error, Kind, receipt};
 
 /// The contents of the note.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(
+    expecting = "the keys release, log and began",
+    rename_all = "kebab-case",
+    deny_unknown_fields
+)]
 pub struct RunNote {
     /// The command of mkectl, such as `apply`.
     #[serde(default = "apply")]
@@ -110,4 +114,18 @@ pub(crate) fn path(output: &Output) -> Utf8PathBuf {
 /// The command of notes by earlier versions, which do not name it.
 fn apply() -> String {
     "apply".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_note_names_the_expected_keys() {
+        let damaged = redaction::yaml::read::<UnderWay>("garbage").unwrap_err();
+        assert_eq!(
+            damaged.to_string(),
+            "invalid type: string, expected the keys release, log and began"
+        );
+    }
 }

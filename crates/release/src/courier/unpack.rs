@@ -7,6 +7,7 @@
 //!   from the history.
 //! - Unreadable contents are reported at the end. All others are imported.
 
+use std::fs::File;
 use std::io::Read;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -101,16 +102,18 @@ fn import(
     let workspace = context.workspace;
     place::check(workspace)?;
     let mut unpacked = Unpacked::default();
+    let mut lock = None;
     let (medium, line) = match from {
         From::Folders(folders) => {
             place::outside_of(workspace, folders)?;
             let (medium, line) = replacement::together(workspace, folders, trust)?;
             blobs::check_room(workspace, &medium)?;
+            lock = Some(WorkspaceLock::acquire(workspace)?);
             report_start(context, &medium);
             // Pieces of volumes that were unpacked before.
             (medium.with_folder(&temporary(workspace)), line)
         }
-        From::Stream(read) => stream::receive(context, read, trust, &mut unpacked)?,
+        From::Stream(read) => stream::receive(context, read, trust, &mut unpacked, &mut lock)?,
     };
     unpacked = Unpacked {
         workspace: workspace.root().to_owned(),
@@ -132,6 +135,8 @@ fn import(
         unpacked.signer_line = None;
     }
     stream::clean_up(workspace)?;
+    // Held until the last change of the workspace.
+    drop(lock);
     Ok(unpacked)
 }
 
@@ -240,6 +245,41 @@ fn report_start(context: &Context<'_>, medium: &Medium) {
         what: format!("pack {}", &medium.pack()[..12]),
         bytes: Some(contents.map(|content| content.size).sum()),
     });
+}
+
+/// The lock of a workspace that a medium is unpacked into. Until a medium is trusted, nothing is
+/// written, so it is acquired afterwards.
+#[derive(Debug)]
+struct WorkspaceLock {
+    folder: Utf8PathBuf,
+    /// Number of folders that were created for the lock: `folder` and those above it.
+    created: usize,
+    _file: File,
+}
+
+impl WorkspaceLock {
+    /// # Errors
+    /// [`Error::InUse`] if a different process unpacks into the workspace.
+    fn acquire(workspace: &Workspace) -> Result<Self, crate::Error> {
+        let folder = temporary(workspace);
+        let in_use = |folder| Error::InUse { folder }.into();
+        let missing = folder.ancestors().take_while(|folder| !folder.exists());
+        Ok(Self {
+            created: missing.count(),
+            _file: super::lock_folder(workspace, &folder, in_use)?,
+            folder,
+        })
+    }
+}
+
+impl Drop for WorkspaceLock {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(self.folder.join(super::LOCK));
+        for folder in self.folder.ancestors().take(self.created) {
+            // A folder with other files stays.
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
 }
 
 /// Returns the folder of incomplete files.

@@ -16,6 +16,12 @@ pub enum Error {
         /// The failure to parse or write it.
         source: serde_yaml::Error,
     },
+    /// The receipt has the markers of an unresolved merge conflict.
+    #[error("a merge conflict in `{path}` is not resolved")]
+    Conflict {
+        /// Path of the file.
+        path: Utf8PathBuf,
+    },
     /// The receipt has a format version that this version of Airlock does not support.
     #[error(
         "`{path}` is a receipt of version {version}, which this version of Airlock does not support"
@@ -32,7 +38,7 @@ impl Error {
     /// Returns the kind of the failure.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::File { .. } | Self::Version { .. } => Kind::Workspace,
+            Self::File { .. } | Self::Conflict { .. } | Self::Version { .. } => Kind::Workspace,
         }
     }
 }

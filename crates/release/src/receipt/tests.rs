@@ -111,6 +111,18 @@ fn another_format_and_unknown_keys_are_refused() {
 }
 
 #[test]
+fn a_merge_conflict_is_named() {
+    let text = serde_yaml::to_string(&full_receipt()).unwrap();
+    let text = format!("<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> other\n");
+    assert_eq!(
+        Receipt::parse(&text, "receipt.yaml".into())
+            .unwrap_err()
+            .to_string(),
+        "a merge conflict in `receipt.yaml` is not resolved"
+    );
+}
+
+#[test]
 fn an_invalid_release_is_refused_with_its_place() {
     for release in ["banana", "4.1.5"] {
         let text = serde_yaml::to_string(&full_receipt()).unwrap();

@@ -255,8 +255,16 @@ fn survey(context: &Context<'_>, path: &Utf8Path) -> Result<Survey, crate::Error
     let file = files::open(path).map_err(|source| crate::Error::read(path, source))?;
     report_start(context, path);
     let observer = BundleObserver::new(context, Step::Verify);
-    let survey = tokio::task::block_in_place(|| bundle::survey(file, &observer))
+    let mut survey = tokio::task::block_in_place(|| bundle::survey(file, &observer))
         .map_err(|source| crate::Error::bundle(context.workspace, path, source))?;
+    // Facts of a repacked bundle would be recorded as the vendor's.
+    for archive in &mut survey.archives {
+        if let Some(source) = archive.fault.take_if(|fault| fault.is_repacked()) {
+            let archive = archive.path.clone();
+            let source = bundle::ReadError::Archive { archive, source };
+            return Err(crate::Error::bundle(context.workspace, path, source));
+        }
+    }
     context.reporter.report(Event::Finished {
         step: Step::Verify,
         what: format!(

@@ -322,3 +322,28 @@ fn refuses_manifests_that_parsers_interpret_differently() {
     let fault = fault(files);
     assert!(fault.contains("`Manifests` differs"), "{fault}");
 }
+
+#[test]
+fn files_of_a_repacked_bundle_are_named() {
+    for (name, expected) in [
+        (
+            "x&y@1.0.tar",
+            "it is empty; the bundle was damaged or repacked",
+        ),
+        (
+            "._x&y@1.0.tar",
+            "it is an AppleDouble file; the bundle was repacked on macOS",
+        ),
+        (
+            "._x.tar",
+            "it is an AppleDouble file; the bundle was repacked on macOS",
+        ),
+    ] {
+        let path = format!("bundles/images/{name}");
+        let bundle = gzip(&tar(&[file(&path, "")]));
+        assert_eq!(
+            chain(&inspect(&bundle).unwrap_err()),
+            format!("the archive `{path}` cannot be used: {expected}")
+        );
+    }
+}

@@ -113,10 +113,12 @@ pub enum Error {
     #[error("nothing to return: no receipt, log or commit is new, and no registry was read")]
     NothingToReturn,
     /// A content of the medium has a secret.
-    #[error("a secret would be in {part} on the medium; nothing was written")]
+    #[error("{} would be in {part} on the medium; nothing was written", variable.as_ref().map_or_else(|| "a secret".to_owned(), |name| format!("a secret, the value of {name},")))]
     Secret {
-        /// Name of the content.
+        /// Name of the content. Of a commit, also file and line.
         part: String,
+        /// Name of the variable whose value is the secret; `None` if the secret is in no variable.
+        variable: Option<String>,
     },
     /// The output folder belongs to the workspace.
     #[error("`{folder}` belongs to the workspace, and a medium is a folder of its own")]

@@ -38,6 +38,7 @@ pub async fn prepare(
         false => environments.to_vec(),
     };
     let mut parts = Parts {
+        variables: &context.tool.variables,
         folder: &scratch.folder,
         sources: Vec::new(),
     };
@@ -102,6 +103,7 @@ pub async fn prepare(
 
 /// The contents that are returned.
 struct Parts<'a> {
+    variables: &'a programs::Variables,
     folder: &'a Utf8Path,
     sources: Vec<Source>,
 }
@@ -115,7 +117,7 @@ impl Parts<'_> {
             What::Log { environment, file } => format!("the log {file} of {environment}"),
             _ => String::new(),
         };
-        refuse_secrets(text, || part.clone())?;
+        refuse_secrets(self.variables, text, || part.clone())?;
         let path = self.folder.join(self.sources.len().to_string());
         std::fs::write(&path, text).map_err(|source| crate::Error::io("write", &path, source))?;
         self.sources.push(read(what, &path, medium::LARGEST_PIECE)?);
@@ -123,14 +125,59 @@ impl Parts<'_> {
     }
 }
 
-fn refuse_secrets(text: &str, part: impl FnOnce() -> String) -> Result<(), Error> {
+fn refuse_secrets(
+    variables: &programs::Variables,
+    text: &str,
+    part: impl FnOnce() -> String,
+) -> Result<(), Error> {
     let secrets = redaction::run();
     match secrets.is_in(text) {
         true => Err(Error::Secret {
             part: secrets.mask(&part()).into_owned(),
+            variable: variable_in(variables, text),
         }),
         false => Ok(()),
     }
+}
+
+/// Returns the name of the variable whose value is a secret and is in the text. `None` if the
+/// secret is in no variable.
+fn variable_in(variables: &programs::Variables, text: &str) -> Option<String> {
+    let is_in = |value: &str| {
+        let one = redaction::Secrets::default();
+        one.add(value);
+        one.is_in(text)
+    };
+    variables.iter().find_map(|(name, value)| {
+        let value = value.to_str()?;
+        let is_secret = redaction::run().mask(value) == "***";
+        (is_secret && is_in(value)).then(|| name.to_string_lossy().into_owned())
+    })
+}
+
+/// Returns file and line of the first secret in a commit, as [`added`] returns its text. `None` if
+/// it is in the message, or extends over several lines.
+fn place(commit: &str, is_secret: &dyn Fn(&str) -> bool) -> Option<String> {
+    let mut file = None;
+    let mut number = None;
+    for line in commit.lines() {
+        if line.starts_with("diff --") {
+            (file, number) = (None, None);
+        } else if line.starts_with("@@") {
+            let added = line.split(' ').find_map(|range| range.strip_prefix('+'));
+            number = added.and_then(|range| range.split(',').next()?.parse::<u64>().ok());
+        } else if number.is_none()
+            && let Some(path) = line.strip_prefix("+++ ")
+        {
+            let path = path.trim_matches('"');
+            file = Some(path.strip_prefix("b/").unwrap_or(path));
+        } else if is_secret(line) {
+            return Some(format!("{}, line {}", file?, number?));
+        } else {
+            number = number.map(|number| number + 1);
+        }
+    }
+    None
 }
 
 /// Adds the secrets of environments to the masker, so they are found in the contents.
@@ -157,7 +204,11 @@ pub(super) fn refuse_in_commits(context: &Context<'_>, known: &[String]) -> Resu
         .and_then(|receiver| receiver.changes(known));
     let changes = changes.map_err(|source| Error::Git { source })?;
     for (commit, text) in added(&changes) {
-        refuse_secrets(&text, || format!("commit {}", &commit[..12]))?;
+        refuse_secrets(&context.tool.variables, &text, || {
+            let place = place(&text, &|line| redaction::run().is_in(line));
+            let place = place.map_or_else(String::new, |place| format!(" ({place})"));
+            format!("commit {}{place}", &commit[..12])
+        })?;
     }
     Ok(())
 }
@@ -331,4 +382,22 @@ async fn snapshot_of(
     snapshot.blobs = contents.difference(&tagged).cloned().collect();
     snapshot.lost = tagged.intersection(&nowhere).cloned().collect();
     Ok(snapshot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_of_a_commit_is_named_by_file_and_line() {
+        let log = "commit 0123456789012345678901234567890123456789\n\n    subject\n\n\
+            diff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1 +1 @@\n-old\n+one\n@@ -7,0 +8,2 @@ text\n+two\n+secret\n\
+            diff --cc b\n--- a/b\n+++ b/b\n@@@ -0,0 -0,0 +3,2 @@@\n++three\n +four\n";
+        let commits = added(log);
+        let place = |secret: &str| place(&commits[0].1, &|line| line.contains(secret));
+        assert_eq!(place("secret").unwrap(), "a, line 9");
+        assert_eq!(place("four").unwrap(), "b, line 4");
+        assert_eq!(place("subject"), None);
+        assert_eq!(place("none"), None);
+    }
 }

@@ -3,6 +3,7 @@
 use camino::Utf8PathBuf;
 
 use super::Error;
+use crate::courier::{LOCK, lock_folder};
 use crate::disk;
 
 /// A folder of temporary files in `bundles/`, which git ignores. Dropping it removes the folder.
@@ -14,9 +15,6 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// Name of the locked file.
-    const LOCK: &str = "lock";
-
     /// Creates the folder. A dry run in a read-only checkout uses the system's temporary folder.
     pub(super) fn new(workspace: &crate::Workspace, dry_run: bool) -> Result<Self, crate::Error> {
         match Self::within(workspace) {
@@ -37,21 +35,14 @@ impl Scratch {
 
     fn within(workspace: &crate::Workspace) -> Result<Self, crate::Error> {
         let folder = workspace.bundles().join("pack");
-        crate::links::refuse_one(workspace, &folder)?;
         let shown = workspace.shown(&folder).to_owned();
         let make = |source| crate::Error::io("make", &shown, source);
-        std::fs::create_dir_all(&folder).map_err(make)?;
-        let lock = folder.join(Self::LOCK);
-        crate::links::refuse_one(workspace, &lock)?;
-        let lock = std::fs::File::create(lock).map_err(make)?;
-        if matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)) {
-            return Err(Error::InUse { folder: shown }.into());
-        }
+        let lock = lock_folder(workspace, &folder, |folder| Error::InUse { folder }.into())?;
         // Removes the files of a killed run.
         for entry in folder.read_dir_utf8().map_err(make)?.flatten() {
             let _ = match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 true => std::fs::remove_dir_all(entry.path()),
-                false if entry.file_name() != Self::LOCK => std::fs::remove_file(entry.path()),
+                false if entry.file_name() != LOCK => std::fs::remove_file(entry.path()),
                 false => Ok(()),
             };
         }

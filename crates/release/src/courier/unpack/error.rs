@@ -59,6 +59,12 @@ pub enum Error {
         /// What is not valid.
         source: medium::SignatureError,
     },
+    /// A different process unpacks into the workspace.
+    #[error("a different command uses `{folder}`")]
+    InUse {
+        /// Folder of the temporary files.
+        folder: Utf8PathBuf,
+    },
     /// The folder for the new workspace has other files.
     #[error("`{folder}` is neither a workspace nor empty")]
     NotEmpty {
@@ -100,6 +106,8 @@ pub enum Error {
         branch: String,
         /// What is checked out, for the message.
         found: String,
+        /// Whether the workspace's repository has the branch of the medium.
+        exists: bool,
     },
     /// The medium builds on a commit that the workspace lacks.
     #[error("the medium builds on commit {commit}, which the workspace lacks")]
@@ -171,7 +179,9 @@ impl Error {
         match self {
             Self::Medium(error) => kind_of(error),
             Self::Damaged { .. } | Self::OtherCommit { .. } | Self::Mkectl { .. } => Kind::Content,
-            Self::Fingerprint { .. } | Self::Declined { .. } => Kind::NotAllowed,
+            Self::Fingerprint { .. } | Self::Declined { .. } | Self::InUse { .. } => {
+                Kind::NotAllowed
+            }
             Self::Rewritten { .. }
             | Self::Diverged { .. }
             | Self::Conflict { .. }

@@ -60,6 +60,7 @@ pub(super) fn receive(
     let head = git.head()?;
     if branch != DETACHED && head.branch.as_deref() != Some(branch) {
         return Err(Error::Branch {
+            exists: git.commit(&format!("refs/heads/{branch}"))?.is_some(),
             branch: branch.to_owned(),
             found: head.branch.map_or_else(
                 || "a commit".to_owned(),

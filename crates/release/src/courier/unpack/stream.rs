@@ -8,7 +8,7 @@ use std::rc::Rc;
 use medium::{Content, Medium, Piece, PieceSink, What};
 
 use super::blobs::{self, StoreWriter};
-use super::{Error, Trust, Unpacked, advanced, kept, place, temporary};
+use super::{Error, Trust, Unpacked, WorkspaceLock, advanced, kept, place, temporary};
 use crate::transfer::fetch::open_store;
 use crate::{Context, Workspace};
 
@@ -22,6 +22,7 @@ pub(super) fn receive(
     from: &mut dyn Read,
     trust: &Trust<'_>,
     unpacked: &mut Unpacked,
+    lock: &mut Option<WorkspaceLock>,
 ) -> Result<(Medium, Option<String>), crate::Error> {
     let workspace = context.workspace;
     let folder = temporary(workspace);
@@ -34,6 +35,7 @@ pub(super) fn receive(
             let (medium, of_signer) = trust.check(workspace, &found)?;
             line = of_signer;
             blobs::check_room(workspace, &medium)?;
+            *lock = Some(WorkspaceLock::acquire(workspace)?);
             super::report_start(context, &medium);
             Ok(medium)
         },
