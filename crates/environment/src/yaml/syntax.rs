@@ -26,6 +26,7 @@ pub(super) fn explain(text: &str, at: usize, message: &str) -> Explanation {
         .or_else(|| value(text, at, message))
         .or_else(|| open_quote(text, &before, &whole, at, message))
         .or_else(|| bracket(text, &before, at))
+        .or_else(|| after_bracket(text, &before, at))
         .or_else(|| by_message(text, at, message))
         .or_else(|| indentation(text, at))
         .unwrap_or_else(|| Explanation {
@@ -123,6 +124,21 @@ fn bracket(text: &str, before: &Scan, at: usize) -> Option<Explanation> {
             '{' => "write `}` after the last value",
             _ => "write `]` after the last value",
         },
+    })
+}
+
+/// Finds a value that continues after its closing bracket, such as the IPv6 address `[::1]:5000`.
+///
+/// The parser may stop at the key on the next line.
+fn after_bracket(text: &str, before: &Scan, at: usize) -> Option<Explanation> {
+    let closed = before.closed.clone()?;
+    let rest = &text[closed.end..line(text, closed.end).end];
+    let rest = rest.split(" #").next().unwrap_or(rest).trim_end();
+    let is_before = text[closed.end..at].trim_end().len() <= rest.len();
+    (is_before && !rest.is_empty()).then(|| Explanation {
+        span: closed.start..closed.end + rest.len(),
+        rule: "text follows the closing bracket".to_owned(),
+        help: "put quotes around the whole value",
     })
 }
 
@@ -302,6 +318,8 @@ struct Scan {
     quotes: Vec<Range<usize>>,
     /// The places of brackets that are open at the end, the outermost first.
     brackets: Vec<usize>,
+    /// The span of the last brackets that no others contain.
+    closed: Option<Range<usize>>,
     /// The place of the first tab in an indentation.
     tab: Option<usize>,
 }
@@ -368,7 +386,9 @@ impl Scan {
                     may_begin = true;
                 }
                 b']' | b'}' if is_flow => {
-                    self.brackets.pop();
+                    let open = self.brackets.pop();
+                    self.closed = (open.filter(|_| self.brackets.is_empty()))
+                        .map(|open| open..start + at + 1);
                     may_begin = false;
                 }
                 b',' if is_flow => may_begin = true,
@@ -446,6 +466,14 @@ mod tests {
             "path: \"C:\\mke\"\n",
             "a: \"x\" y\n",
             "a: 1\nb\nc: 2\n",
+            "a:\n  b: [::1]:5\n  c: 2\n",
+            "a:\n  c: 2\n  b: [::1]:5\n",
+            "a: [::1]:5\n",
+            "a: { b: [::1]:5, c: 2 }\n",
+            "a:\n  - [fd00::1]\n  - [::1]:5\n",
+            "a: {b} c\nd: 1\n",
+            "a:\n  b: [::1]:5 # c\n  d: 2\n",
+            "a:\n  b: [1] # c\n   d: 2\n",
             "release:\u{a0}v4.1.3\na: 1\n",
             "a: 1\nrelease:\u{a0}v4.1.3\nb: 1\n",
             "a: - b\n",
@@ -528,6 +556,22 @@ mod tests {
           a:1:8: text follows the closing quote; put the whole value in one pair of quotes
         "a: 1\nb\nc: 2\n"
           a:2:1: a key is not followed by `:`; write `:` and a space after the key
+        "a:\n  b: [::1]:5\n  c: 2\n"
+          a:2:6: text follows the closing bracket; put quotes around the whole value
+        "a:\n  c: 2\n  b: [::1]:5\n"
+          a:3:6: text follows the closing bracket; put quotes around the whole value
+        "a: [::1]:5\n"
+          a:1:4: text follows the closing bracket; put quotes around the whole value
+        "a: { b: [::1]:5, c: 2 }\n"
+          a:1:14: this does not belong between `{` and `}`; separate values by commas, and put quotes around a text with `: `, a bracket or a comma
+        "a:\n  - [fd00::1]\n  - [::1]:5\n"
+          a:3:5: text follows the closing bracket; put quotes around the whole value
+        "a: {b} c\nd: 1\n"
+          a:1:4: text follows the closing bracket; put quotes around the whole value
+        "a:\n  b: [::1]:5 # c\n  d: 2\n"
+          a:2:6: text follows the closing bracket; put quotes around the whole value
+        "a:\n  b: [1] # c\n   d: 2\n"
+          a:3:4: this line is indented by 3 spaces, the line above by 2; indent the keys and the items of one level by the same number of spaces
         "release:\u{a0}v4.1.3\na: 1\n"
           a:1:9: a no-break space (U+00A0) is a letter to YAML; replace it by a space
         "a: 1\nrelease:\u{a0}v4.1.3\nb: 1\n"
