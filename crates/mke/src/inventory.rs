@@ -73,7 +73,8 @@ pub(crate) fn with_hosts(
                 };
             }
         }
-        if let Some(zone) = row.get(ZONE) {
+        if let Some(zone) = row.get(ZONE).filter(|zone| !zone.is_null()) {
+            check_zone(zone, notes);
             add_zone_label(&mut host, zone);
         }
         hosts.push(host);
@@ -147,6 +148,23 @@ fn typed(column: &str, cell: &Node) -> Node {
             ..cell.clone()
         },
         _ => cell.clone(),
+    }
+}
+
+/// Checks that a zone is a value of a Kubernetes label.
+fn check_zone(zone: &Node, notes: &mut Notes) {
+    let text = zone.text().unwrap_or_default();
+    let has_valid_ends = text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.ends_with(|c: char| c.is_ascii_alphanumeric());
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if !has_valid_ends || text.len() > 63 || !text.chars().all(is_allowed) {
+        let rule = format!(
+            "the zone {} is not a value of a Kubernetes label",
+            quote(text)
+        );
+        let help = "write up to 63 letters, digits, `-`, `_` and `.`, with a letter or digit at \
+                    both ends";
+        notes.problems.push(Problem::at(zone, rule).with_help(help));
     }
 }
 

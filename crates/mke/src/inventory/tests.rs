@@ -225,3 +225,26 @@ config:
 fn a_reference_cannot_become_a_number() {
     insta::assert_snapshot!(rendered("config: { kubelet: { maxPods: { $env: PODS } } }\n", ""), @"environments/prod/environment.yaml:3:31: `kubelet.maxPods` is a reference, which becomes a string; a different type is expected here; write the value itself: it is not a secret");
 }
+
+#[test]
+fn a_zone_that_is_not_a_label_value_is_refused() {
+    let long = "a".repeat(64);
+    let inventory = format!(
+        "address,role,user,keyPath,zone\n\
+         10.0.0.1,controller+worker,root,key,a b/c=d --foo\n\
+         10.0.0.2,worker,root,key,-a\n\
+         10.0.0.3,worker,root,key,a.\n\
+         10.0.0.4,worker,root,key,{long}\n\
+         10.0.0.5,worker,root,key,\"a,b=c\"\n\
+         10.0.0.6,worker,root,key,{}\n\
+         10.0.0.7,worker,root,key,eu-1_a.B\n",
+        &long[1..]
+    );
+    insta::assert_snapshot!(rendered("inventory: hosts.csv\n", &inventory), @"
+    environments/prod/hosts.csv:2:37: the zone `a b/c=d --foo` is not a value of a Kubernetes label; write up to 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends
+    environments/prod/hosts.csv:3:26: the zone `-a` is not a value of a Kubernetes label; write up to 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends
+    environments/prod/hosts.csv:4:26: the zone `a.` is not a value of a Kubernetes label; write up to 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends
+    environments/prod/hosts.csv:5:26: the zone `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…` is not a value of a Kubernetes label; write up to 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends
+    environments/prod/hosts.csv:6:1: the zone `a,b=c` is not a value of a Kubernetes label; write up to 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends
+    ");
+}
