@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use environment::Problem;
 use environment::yaml::Node;
+use environment::{Problem, quote};
 
 use crate::notes::{Notes, Rule};
 
@@ -34,6 +34,9 @@ pub(crate) fn check(hosts: &[Node], notes: &mut Notes) {
             if let Some(node) = host.get(key) {
                 unique.check(key, node, notes);
             }
+        }
+        for (key, example) in [("hostname", "worker-1"), ("privateInterface", "eth1")] {
+            check_word(host.get(key), key, example, notes);
         }
     }
     check_keys(&without_key, notes);
@@ -154,8 +157,54 @@ fn check_ssh<'a>(
     }
 }
 
-/// Checks the address and user of a host or bastion.
+/// Returns whether a text may be an argument of a command on a host: it has no white space and no
+/// characters of shells, and does not begin with `-`. OpenSSH requires the same of a user.
+pub fn is_word(text: &str) -> bool {
+    let is_special = |c: char| c.is_whitespace() || c.is_control() || "'\"`;&<>|(){}$".contains(c);
+    !text.starts_with('-') && !text.contains(is_special)
+}
+
+/// Checks a value that becomes an argument of commands.
+fn check_word(node: Option<&Node>, path: &str, example: &str, notes: &mut Notes) {
+    if let Some(node) = node
+        && let Some(text) = node.text().filter(|text| !is_word(text))
+    {
+        let rule = format!("`{path}` is {}, which is not a name", quote(text));
+        let help = format!(
+            "write a name such as `{example}`, without spaces, shell characters and a leading `-`"
+        );
+        notes.problems.push(Problem::at(node, rule).with_help(help));
+    }
+}
+
+/// Checks the path of a private key. The file itself is not read: another machine may have it.
+fn check_key_path(node: &Node, path: &str, notes: &mut Notes) {
+    let Some(text) = node.text() else {
+        return;
+    };
+    if text.starts_with('-') {
+        let rule = format!("`{path}.keyPath` is {}, which is an option", quote(text));
+        let problem = Problem::at(node, rule).with_help("write the path of the private key");
+        notes.problems.push(problem);
+    } else if text.ends_with(".pub") {
+        let rule = format!("`{path}.keyPath` is {}, a public key", quote(text));
+        notes.warn(Problem::at(node, rule).with_help("write the path without `.pub`"));
+    } else if text.starts_with('$') {
+        let rule = format!(
+            "`{path}.keyPath` is {}, but mkectl expands no variables in it",
+            quote(text)
+        );
+        let help = "write `~` or the whole path, or `{ $env: NAME }`";
+        notes.warn(Problem::at(node, rule).with_help(help));
+    }
+}
+
+/// Checks the address, user and key of a host or bastion.
 fn check_login(login: &Node, path: &str, notes: &mut Notes) {
+    check_word(login.get("user"), &format!("{path}.user"), "root", notes);
+    if let Some(node) = login.get("keyPath") {
+        check_key_path(node, path, notes);
+    }
     for (key, example) in [("address", "10.0.0.1"), ("user", "root")] {
         let is_given = login
             .get(key)

@@ -48,6 +48,7 @@ pub use airgap::{NotInBundle, not_in_bundle};
 pub use cluster_config::ClusterConfig;
 pub use compare::{Area, Change, compare, secrets, secrets_within};
 pub use config_keys::{load, near_misses};
+pub use hosts::is_word;
 pub use inventory::hosts;
 pub use machines::{Machine, Ssh, machines, migration_hosts, restore_hosts};
 pub use managed_keys::RegistryUrls;

@@ -500,3 +500,41 @@ fn a_child_cluster_is_refused_with_the_statement_of_the_vendor() {
         "{problems:?}"
     );
 }
+
+#[test]
+fn values_that_become_arguments_are_words() {
+    let hosts = |keys: &str| {
+        format!(
+            "tracking: {{enabled: false}}\nhosts:\n  - role: controller+worker\n    hostname: one\n    ssh: \
+             {{address: 10.0.0.1, user: root, keyPath: key}}\n  - role: worker\n{keys}"
+        )
+    };
+    let refused = "    hostname: -a
+    privateInterface: eth0; reboot
+    ssh:
+      address: -oProxyCommand=a
+      user: '-oProxyCommand=touch /tmp/a;'
+      keyPath: -oProxyCommand=a
+      bastion: { address: 10.0.0.3, user: $(id), keyPath: key }
+";
+    insta::assert_snapshot!(messages(&hosts(refused), "4.1.5"), @"
+    environments/prod/environment.yaml:7:15: `hostname` is `-a`, which is not a name; write a name such as `worker-1`, without spaces, shell characters and a leading `-`
+    environments/prod/environment.yaml:8:23: `privateInterface` is `eth0; reboot`, which is not a name; write a name such as `eth1`, without spaces, shell characters and a leading `-`
+    environments/prod/environment.yaml:10:16: `hosts[].ssh.address` is `-oProxyCommand=a`, not a host name or IP address; write an IP address or a host name
+    environments/prod/environment.yaml:11:13: `ssh.user` is `-oProxyCommand=touch /tmp/a;`, which is not a name; write a name such as `root`, without spaces, shell characters and a leading `-`
+    environments/prod/environment.yaml:12:16: `ssh.keyPath` is `-oProxyCommand=a`, which is an option; write the path of the private key
+    environments/prod/environment.yaml:13:43: `ssh.bastion.user` is `$(id)`, which is not a name; write a name such as `root`, without spaces, shell characters and a leading `-`
+    ");
+    let accepted = "    hostname: worker-1
+    privateInterface: bond0.100
+    ssh:
+      address: 10.0.0.2
+      user: 'EXAMPLE\\mke-1@example.com'
+      keyPath: ~/.ssh/a b.pub
+      bastion: { address: 10.0.0.3, user: mke_1, keyPath: $HOME/.ssh/id }
+";
+    insta::assert_snapshot!(messages(&hosts(accepted), "4.1.5"), @"
+    environments/prod/environment.yaml:12:16: `ssh.keyPath` is `~/.ssh/a b.pub`, a public key; write the path without `.pub`
+    environments/prod/environment.yaml:13:59: `ssh.bastion.keyPath` is `$HOME/.ssh/id`, but mkectl expands no variables in it; write `~` or the whole path, or `{ $env: NAME }`
+    ");
+}

@@ -68,6 +68,14 @@ fn login(ssh: &Node) -> Result<Login, &'static str> {
         }),
     };
     let address = text("address")?.filter(|address| !address.is_empty());
+    let user = text("user")?;
+    if [address, user]
+        .iter()
+        .flatten()
+        .any(|text| !mke::is_word(text))
+    {
+        return Err("its address or user is not a name");
+    }
     let port = match text("port")? {
         None => SSH_PORT,
         Some(port) => port.parse().map_err(|_| "its port is not valid")?,
@@ -82,7 +90,7 @@ fn login(ssh: &Node) -> Result<Login, &'static str> {
     };
     Ok(Login {
         address: address.ok_or("it has no address")?.to_owned(),
-        user: text("user")?.map(str::to_owned),
+        user: user.map(str::to_owned),
         port,
         key,
     })
@@ -101,7 +109,8 @@ mod tests {
              \x20   bastion: { address: jump.example.com, user: jump } }\n\
              - { role: worker, ssh: { address: { $env: ADDRESS }, user: mke } }\n\
              - { role: worker, ssh: { address: 10.0.0.3, keyPath: { $env: MKE_KEY } } }\n\
-             - { role: worker }\n";
+             - { role: worker }\n\
+             - { role: worker, ssh: { address: 10.0.0.5, user: \"-oProxyCommand=touch /tmp/a;\" } }\n";
         let hosts = parse(std::sync::Arc::new(Source {
             path: "hosts.yaml".into(),
             text: text.to_owned(),
@@ -131,5 +140,7 @@ mod tests {
         );
         assert_eq!(third.destination.login.user, None);
         assert_eq!(found[3].as_ref().unwrap_err().why, "it has no `ssh`");
+        let fifth = found[4].as_ref().unwrap_err();
+        assert_eq!(fifth.why, "its address or user is not a name");
     }
 }
