@@ -49,6 +49,7 @@ impl Lab {
     /// Makes a lab without mkectl on its PATH.
     pub async fn without_mkectl(program: &str) -> Self {
         let mut sandbox = Sandbox::new(program);
+        sandbox.write_ssh_key("id_ed25519");
         let registry = TestRegistry::embedded().await;
         let bundle = sandbox.path("bundles/mke_bundle_v4.1.5_amd64.tar.gz");
         bundles::make(&bundles::small(), &bundle);

@@ -89,13 +89,17 @@ impl Sandbox {
         for below in ["workspace/environments", "workspace/bundles", "home", "bin"] {
             std::fs::create_dir_all(root.join(below)).expect("a folder");
         }
-        Self {
+        let sandbox = Self {
             root,
             program: Utf8PathBuf::from(program),
             is_alias: true,
             variables: BTreeMap::new(),
             _folder: folder,
+        };
+        for key in ["lab", "mke-prod", "mke-staging"] {
+            sandbox.write_ssh_key(key);
         }
+        sandbox
     }
 
     /// Runs the command from now on as the program `airlock` of a medium, without cargo.
@@ -163,6 +167,14 @@ impl Sandbox {
         let path = self.path(below);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         std::fs::write(path, text).expect("a file");
+    }
+
+    /// Writes a private key for SSH below the command's HOME.
+    pub fn write_ssh_key(&self, name: &str) {
+        let folder = self.home().join(".ssh");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let text = "-----BEGIN OPENSSH PRIVATE KEY-----\n";
+        std::fs::write(folder.join(name), text).expect("a file");
     }
 
     /// Writes the file in which `docker login` keeps the login to a host: `login` is

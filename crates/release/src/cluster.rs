@@ -35,6 +35,7 @@ pub(crate) mod admin_password;
 // The commands for a cluster, in the order of the help.
 mod rebuild;
 mod status;
+pub(crate) mod ssh_keys;
 mod backup;
 mod restore;
 mod kubeconfig;

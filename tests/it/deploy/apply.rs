@@ -127,6 +127,16 @@ async fn secrets_are_resolved_for_mkectl_alone() {
     let run = lab.run("apply lab").exits_with(3);
     run.reports("the variable `LAB_LICENSE` is not set")
         .reports("the file `secrets/oidc` cannot be read");
+    for command in ["deploy lab", "preflight lab"] {
+        let run = lab.run(command).exits_with(3);
+        for missing in [
+            "the variable `LAB_LICENSE` is not set",
+            "the file `secrets/oidc` cannot be read",
+        ] {
+            let all = format!("{}{}", run.stdout, run.stderr);
+            assert!(all.replace("\n", " ").contains(missing), "{command}: {all}");
+        }
+    }
     assert!(lab.applies().is_empty());
 
     lab.variable("LAB_LICENSE", TOKEN);
@@ -165,6 +175,31 @@ async fn secrets_are_resolved_for_mkectl_alone() {
         .filter(|name| name.starts_with('.'))
         .collect();
     assert_eq!(left, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_ssh_key_is_found_before_the_push_that_does_not_need_it() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.edit_environment("~/.ssh/id_ed25519", "~/.ssh/gone");
+    let missing = "the SSH key `~/.ssh/gone` of 192.0.2.10 cannot be read: No such file";
+    for command in ["deploy lab", "preflight lab"] {
+        if command == "preflight lab" {
+            // Its probe leaves names in the catalog.
+            assert!(lab.repositories().await.is_empty());
+        }
+        let run = lab.run(command).exits_with(3);
+        let all = format!("{}{}", run.stdout, run.stderr).replace("\n", " ");
+        assert!(all.contains(missing), "{command}: {all}");
+    }
+    for command in [
+        "plan lab",
+        "check lab",
+        "render lab",
+        "push lab",
+        "rehearse lab",
+    ] {
+        lab.run(command).success();
+    }
 }
 
 // The comment at the top of mke4.yaml has the environment's name.

@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// bundle that has to be downloaded.
 async fn workspace(server: &Server, bundle: &[u8], registries: &[(&str, &str)]) -> Sandbox {
     let sandbox = Sandbox::new(AIRLOCK);
+    sandbox.write_ssh_key("id_ed25519");
     bundles::lock_at(&sandbox, bundle, &server.url(FILE));
     for (name, address) in registries {
         write_environment(&sandbox, name, address);

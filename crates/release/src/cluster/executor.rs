@@ -11,7 +11,7 @@ use environment::Environment;
 use semver::Version;
 
 use crate::cluster::run::{self, Completed, Run};
-use crate::cluster::{consent, validate};
+use crate::cluster::{consent, ssh_keys, validate};
 use crate::config::render::{Config, Written};
 use crate::config::resolve;
 use crate::event::{Event, Step};
@@ -239,6 +239,7 @@ impl ClusterPlan {
 /// # Errors
 /// - [`run::Error::Running`] if an earlier mkectl is still running.
 /// - A reference in the configuration has no value.
+/// - An SSH key of a host is missing on this machine.
 /// - mkectl refuses the configuration.
 /// - [`consent::Error::VisibleSecrets`] if a secret must not be visible in the process list.
 pub(crate) fn check(
@@ -258,6 +259,7 @@ pub(crate) fn check(
     run::require_no_running_mkectl(context, output)?;
     // This also masks the values of references in all output from here on.
     resolve::check(context, environment, release)?;
+    ssh_keys::check(context, environment)?;
     if let Some(command) = plan.commands().find(|command| command.reads_config) {
         validate::check(context, environment, release, &command.program, output)?;
     }

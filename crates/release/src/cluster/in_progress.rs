@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_damaged_note_names_the_expected_keys() {
-        let damaged = redaction::yaml::read::<UnderWay>("garbage").unwrap_err();
+        let damaged = redaction::yaml::read::<RunNote>("garbage").unwrap_err();
         assert_eq!(
             damaged.to_string(),
             "invalid type: string, expected the keys release, log and began"

@@ -6,7 +6,8 @@ use environment::{Environment, Problems};
 use registry::probe::Verdict;
 
 use super::report::{Check, WorkspaceFault};
-use crate::config::{check, mke3, render};
+use crate::cluster::ssh_keys;
+use crate::config::{check, mke3, render, resolve};
 use crate::event::Step;
 use crate::locked;
 use crate::observe::BundleObserver;
@@ -26,19 +27,32 @@ pub(super) fn configuration(
     checks: &mut Vec<Check>,
 ) {
     let name = "configuration";
+    let mut with_defaults = environment.clone();
     let rendered = (context.workspace)
         .release(&environment.release)
-        .and_then(|release| render::render(context.workspace, &mut environment.clone(), &release));
-    checks.push(match rendered {
+        .and_then(|release| {
+            render::render(context.workspace, &mut with_defaults, &release).map(|_| release)
+        });
+    checks.push(match &rendered {
         Ok(_) => Check::fine(
             name,
             format!("can be rendered for v{}", environment.release),
         ),
         Err(Error::Workspace(workspace::Error::Configuration(problems))) => {
-            Check::wrong(name, WorkspaceFault::Configuration, rules(&problems))
+            Check::wrong(name, WorkspaceFault::Configuration, rules(problems))
         }
-        Err(error) => Check::wrong(name, WorkspaceFault::Configuration, chain(&error)),
+        Err(error) => Check::wrong(name, WorkspaceFault::Configuration, chain(error)),
     });
+    if let Ok(release) = &rendered
+        && let Err(error) = resolve::check(context, &with_defaults, release)
+    {
+        let text = error.problems().map_or_else(|| chain(&error), rules);
+        checks.push(Check::wrong("secrets", WorkspaceFault::SecretMissing, text));
+    }
+    if let Err(error) = ssh_keys::check(context, environment) {
+        let text = error.problems().map_or_else(|| chain(&error), rules);
+        checks.push(Check::wrong("ssh-keys", WorkspaceFault::SshKey, text));
+    }
     if let Ok(facts) = context.workspace.release(&environment.release)
         && applied(context, environment).is_none()
     {

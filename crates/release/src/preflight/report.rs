@@ -73,6 +73,10 @@ pub enum WorkspaceFault {
     AuthorityOutOfDate,
     /// The credentials that the environment names are missing.
     CredentialsMissing,
+    /// A reference in the configuration has no value.
+    SecretMissing,
+    /// An SSH key is missing, or is not a regular file.
+    SshKey,
     /// The release is not locked.
     NotLocked,
     /// A set is not locked, or its lock is outdated.
@@ -114,6 +118,8 @@ impl WorkspaceFault {
             Self::Configuration
             | Self::AuthorityOutOfDate
             | Self::CredentialsMissing
+            | Self::SecretMissing
+            | Self::SshKey
             | Self::NotLocked
             | Self::SetNotLocked
             | Self::LockBroken => Kind::Workspace,

@@ -241,9 +241,20 @@ async fn faults_of_connections_and_of_nodes_are_reported_for_each_node() {
     let seen = tokio::task::block_in_place(|| {
         run(&namespaces, &sandbox, "preflight lab --nodes --format json")
     });
-    assert_eq!(seen.code, Some(1), "{}", seen.whole());
+    // The key that is missing here stops mkectl, too.
+    assert_eq!(seen.code, Some(3), "{}", seen.whole());
     seen.does_not_mention("hunter2");
     let result = super::result(&seen.stdout);
+    let keys = result["checks"].as_array().unwrap().iter();
+    let keys: Vec<&Value> = keys.filter(|check| check["fault"] == "ssh-key").collect();
+    assert_eq!(keys.len(), 1, "{}", seen.stdout);
+    assert_eq!(
+        keys[0]["text"],
+        format!(
+            "the SSH key `/nowhere/key` of {} cannot be read: No such file or directory (os error 2)",
+            at(5)
+        )
+    );
     for (address, expected) in [
         (at(0), vec![]),
         // The node reaches no address except its bastion.

@@ -39,6 +39,10 @@ fn workspace_fix(fault: WorkspaceFault, environment: &Environment) -> Fix {
             advice_only("put the current certificate into the file of registry.ca")
         }
         WorkspaceFault::CredentialsMissing => advice_only(advice::CREDENTIALS),
+        WorkspaceFault::SecretMissing => {
+            advice_only("set the variable or write the file that `$env` or `$file` names")
+        }
+        WorkspaceFault::SshKey => advice_only("copy the key to this machine, or correct `keyPath`"),
         WorkspaceFault::MkectlMissing => {
             let text = advice::mkectl(&format!("v{release}"), None);
             match is_inside() {
