@@ -61,7 +61,7 @@ impl Read for CertificateAuthority {
         let checked = match files::read_text(&path) {
             Ok(text) => check(&text, registry.host())
                 .map_err(|fault| fault.explain(&written, &quote(registry.host()))),
-            Err(error) => Err(explain_read_error(&error, &written, node)),
+            Err(error) => Err(explain_read_error(&error, &path, &written, node)),
         };
         match checked {
             Ok(Authorities {
@@ -132,13 +132,24 @@ pub(crate) fn date_fault(validity: &[Validity], now: i64) -> Option<String> {
 }
 
 /// Returns the problem with a file that cannot be read, and the fix.
-fn explain_read_error(error: &io::Error, written: &str, node: &Node) -> (String, String) {
+fn explain_read_error(
+    error: &io::Error,
+    path: &Utf8Path,
+    written: &str,
+    node: &Node,
+) -> (String, String) {
     if paths::is_absent(error) {
         let help = paths::base_folder_help(&node.source);
         return (format!("the file {written} does not exist"), help);
     }
     if let Some(files::Refusal::NotUtf8 { .. }) = files::Refusal::of(error) {
-        let help = "convert it: `openssl x509 -inform der -in FILE -out FILE.pem`";
+        // Windows PowerShell redirects output as UTF-16.
+        let is_utf16 = files::read(path)
+            .is_ok_and(|bytes| matches!(bytes.as_slice(), [0xff, 0xfe, ..] | [0xfe, 0xff, ..]));
+        let help = match is_utf16 {
+            true => "save it as UTF-8 or ASCII, not as UTF-16",
+            false => "convert it: `openssl x509 -inform der -in FILE -out FILE.pem`",
+        };
         return (format!("{written} is not a PEM file"), help.to_owned());
     }
     (

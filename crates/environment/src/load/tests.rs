@@ -432,6 +432,7 @@ fn wrong_authorities() {
     insta::assert_snapshot!(wrong(text), @"environments/prod/environment.yaml:2:48: the file `ca.pem` does not exist; the path is relative to `environments/prod`, the folder of this file");
     insta::assert_snapshot!(with_ca(b""), @"environments/prod/environment.yaml:2:48: `ca.pem` contains no PEM certificate; a PEM certificate begins with `-----BEGIN CERTIFICATE-----`");
     insta::assert_snapshot!(with_ca(b"\x30\x82\x01\xff"), @"environments/prod/environment.yaml:2:48: `ca.pem` is not a PEM file; convert it: `openssl x509 -inform der -in FILE -out FILE.pem`");
+    insta::assert_snapshot!(with_ca(b"\xff\xfe-\0-\0"), @"environments/prod/environment.yaml:2:48: `ca.pem` is not a PEM file; save it as UTF-8 or ASCII, not as UTF-16");
     insta::assert_snapshot!(with_ca(CERTIFICATE.replace("MII", "AAA").as_bytes()), @"environments/prod/environment.yaml:2:48: certificate 1 in `ca.pem` is not an X.509 certificate; copy the file again from its source");
     insta::assert_snapshot!(with_ca(CERTIFICATE.replace("MII", "*").as_bytes()), @"environments/prod/environment.yaml:2:48: `ca.pem` is not valid PEM; copy the file again from its source");
     insta::assert_snapshot!(with_ca(format!("{CERTIFICATE}{key}").as_bytes()), @"environments/prod/environment.yaml:2:48: `ca.pem` contains a private key; every node gets this file: keep only the certificates in it");
