@@ -198,7 +198,8 @@ pub(crate) fn registry(fault: RegistryFault) -> &'static str {
             "correct this machine's clock, or have the registry's certificate issued again"
         }
         RegistryFault::Tls => {
-            "check the registry's TLS settings: version 1.2 or 1.3 with a modern cipher is required"
+            "correct the registry's TLS settings: offer version 1.2 or 1.3 with a modern cipher, and turn client certificates off, or use another \
+             port; if the certificate is not for servers, reissue it with extended key usage serverAuth"
         }
         RegistryFault::LoginPage => {
             "use the registry's own port, or let the proxy before it pass /v2/ without a login page"

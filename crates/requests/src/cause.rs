@@ -161,7 +161,9 @@ fn in_tls(error: &rustls::Error) -> Cow<'static, str> {
         }
         Tls::AlertReceived(
             AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion,
-        ) => "the server supports no version or cipher of TLS that Airlock has",
+        ) => {
+            "the server refuses TLS with Airlock: it supports no version or cipher that Airlock has, or requires a client certificate"
+        }
         Tls::AlertReceived(AlertDescription::CertificateRequired) => {
             "the server requires a client certificate"
         }
@@ -335,6 +337,10 @@ mod tests {
             (
                 rustls::InvalidMessage::InvalidContentType.into(),
                 "the server does not speak TLS",
+            ),
+            (
+                rustls::Error::AlertReceived(AlertDescription::HandshakeFailure),
+                "the server refuses TLS with Airlock: it supports no version or cipher that Airlock has, or requires a client certificate",
             ),
             (
                 rustls::Error::AlertReceived(AlertDescription::AccessDenied),
