@@ -98,7 +98,7 @@ pub(super) fn hints(error: &Error) -> Vec<String> {
                 "check the URL in the set's file: its server has no such file".to_owned()
             }
             Some(RegistryFault::NoProject) => {
-                "check the reference in the set's file: its registry has no such repository, tag or digest".to_owned()
+                "check the reference in the set's file, or in the list of `--images`: its registry has no such repository, tag or digest".to_owned()
             }
             Some(RegistryFault::NotAllowed) => {
                 format!("let the account read this from {host}, or correct the reference: some registries refuse what does not exist")

@@ -79,7 +79,10 @@ pub(super) fn prune(error: &prune::Error) -> Vec<String> {
 /// Returns the hints for a registry that serves different bytes than were pushed under a digest.
 fn damage(environment: &str) -> Vec<String> {
     vec![
-        "the registry's storage is damaged, and the registry keeps the damaged bytes when the right ones are sent again. Delete the named \
+        "before you delete anything, read a named digest from the registry without the proxy before it: if its bytes are right there, \
+         correct the proxy; if the answers have a Content-Encoding, turn off the compression of blobs"
+            .to_owned(),
+        "if its bytes are wrong there, too, the registry's storage is damaged, and the registry keeps the damaged bytes when the right ones are sent again. Delete the named \
          digests there (registry:2: the folders docker/registry/v2/blobs/sha256/XX/DIGEST; other registries: delete the repositories and \
          run garbage collection)"
             .to_owned(),
