@@ -109,7 +109,6 @@ fn conflicts_and_missing_arguments_are_named_with_the_usage_of_the_help() {
     ");
 }
 
-// case 7.6b
 #[test]
 fn habitual_options_get_a_hint_at_the_right_command() {
     let sandbox = Sandbox::new(AIRLOCK);
@@ -140,7 +139,6 @@ fn habitual_options_get_a_hint_at_the_right_command() {
         .reports("environment not found: `lab`");
 }
 
-// case 7.1
 #[test]
 fn a_workspace_can_be_named_from_a_different_folder() {
     let sandbox = Sandbox::with_examples(AIRLOCK);
@@ -204,7 +202,6 @@ async fn a_signal_ends_json_output_with_the_error() {
     }
 }
 
-// case 7.6
 #[test]
 fn a_table_fits_the_terminal_and_breaks_no_word() {
     let mut sandbox = Sandbox::with_examples(AIRLOCK);
@@ -253,7 +250,6 @@ fn every_help_fits_80_columns() {
     }
 }
 
-// case 7.7
 #[test]
 fn commands_that_only_read_work_in_a_read_only_checkout() {
     use std::os::unix::fs::PermissionsExt as _;

@@ -62,7 +62,6 @@ async fn while_a_deploy_runs_every_other_change_of_the_environment_is_refused() 
     assert!(!lock.exists(), "the lock file still exists");
 }
 
-// case 1.6a
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_was_killed_is_named_by_the_next_one() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
@@ -133,7 +132,6 @@ fn committed(lab: &Lab) -> Vec<String> {
     names
 }
 
-// case 1.6b
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_receipt() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
@@ -213,7 +211,6 @@ async fn of_two_operators_one_deploys_and_the_other_is_refused_until_it_has_the_
     assert_eq!((lab.applies().len(), other.applies().len()), (1, 1));
 }
 
-// case 1.6b
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slower_concurrent_deploy_is_refused_before_mkectl_runs() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
@@ -230,7 +227,6 @@ async fn a_slower_concurrent_deploy_is_refused_before_mkectl_runs() {
     other.run("deploy lab").success();
 }
 
-// case 1.6b
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_that_is_outdated_after_the_push_does_not_reach_mkectl() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;

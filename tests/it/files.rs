@@ -66,7 +66,6 @@ fn a_folder_that_is_a_dangling_link_is_named_by_every_command() {
     }
 }
 
-// case 7.10
 #[test]
 fn a_pipe_instead_of_a_file_is_refused_without_waiting() {
     for (path, arguments) in [
@@ -108,7 +107,6 @@ fn a_pipe_instead_of_a_file_is_refused_without_waiting() {
     }
 }
 
-// case 7.10
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipe_instead_of_a_secret_is_refused_without_waiting() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;

@@ -22,7 +22,6 @@ mount --bind /dev/null "$root/dev/null"
 exec env -i HOME=/tmp PATH=/bin NO_COLOR=1 unshare --root="$root" --wd=/work /bin/airlock deploy demo
 "#;
 
-// case 4.5
 #[test]
 #[cfg_attr(
     without_namespaces,
@@ -120,7 +119,6 @@ fn without_certificates() -> Sandbox {
     sandbox
 }
 
-// case 4.5
 #[test]
 fn the_demo_and_a_rehearsal_need_no_ca_certificates() {
     let sandbox = without_certificates();
@@ -128,7 +126,6 @@ fn the_demo_and_a_rehearsal_need_no_ca_certificates() {
     sandbox.run("rehearse staging").success();
 }
 
-// case 4.4
 #[test]
 fn a_malformed_proxy_is_named_and_nothing_is_sent() {
     let mut sandbox = Sandbox::shipped(AIRLOCK);

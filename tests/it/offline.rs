@@ -1,4 +1,4 @@
-//! Runs on machines without internet: promise 9, and errors about missing or copied files.
+//! Runs on machines without internet: promise 8, and errors about missing or copied files.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ async fn proxy() -> Server {
     Server::start(|_| StatusCode::BAD_GATEWAY.into_response()).await
 }
 
-// promise 9, case 7.2
+// promise 8
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offline_run_makes_no_request_beyond_the_registry() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
@@ -107,7 +107,6 @@ async fn an_offline_run_makes_no_request_beyond_the_registry() {
     assert_ne!(proxy.asked().len(), 0);
 }
 
-// case 7.2
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_bundle_is_named_with_the_path_to_copy_it_to() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
@@ -134,7 +133,6 @@ async fn a_missing_bundle_is_named_with_the_path_to_copy_it_to() {
     }
 }
 
-// case 7.2b
 #[tokio::test(flavor = "multi_thread")]
 async fn fetch_check_verifies_a_copied_bundle_even_if_other_files_are_missing() {
     let mut sandbox = Sandbox::new(AIRLOCK);
@@ -204,7 +202,6 @@ async fn fetch_check_verifies_a_copied_bundle_even_if_other_files_are_missing() 
     assert_eq!(proxy.asked().len(), 0);
 }
 
-// case 7.2b
 #[tokio::test(flavor = "multi_thread")]
 async fn fetch_does_not_fail_over_mkectl_when_one_of_the_release_is_on_path() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
@@ -219,7 +216,6 @@ async fn fetch_does_not_fail_over_mkectl_when_one_of_the_release_is_on_path() {
     run.reports("put the release's mkectl on PATH");
 }
 
-// case 7.2b
 #[tokio::test(flavor = "multi_thread")]
 async fn mkectl_is_downloaded_for_other_machines() {
     let mkectl = bundles::pack(&[bundles::Member::new("mkectl", "for another machine")]);
@@ -252,7 +248,6 @@ async fn mkectl_is_downloaded_for_other_machines() {
         .reports("has no mkectl for plan9-386, only for ");
 }
 
-// case 7.2b
 #[tokio::test(flavor = "multi_thread")]
 async fn preflight_compares_the_content_of_the_bundle() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;

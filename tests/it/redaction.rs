@@ -141,7 +141,6 @@ async fn reflecting(bearer: bool, text: String) -> Server {
     .await
 }
 
-// case 2.1
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_that_a_registry_repeats_are_masked() {
     for bearer in [false, true] {
@@ -211,7 +210,6 @@ async fn the_output_of_mkectl_is_masked_and_escaped_in_output_log_and_receipt() 
     receipt.has("failed:");
 }
 
-// case 2.3b
 #[test]
 fn control_characters_in_names_values_and_arguments_are_escaped() {
     let sandbox = support::Sandbox::shipped(AIRLOCK);
@@ -255,7 +253,6 @@ fn control_characters_in_names_values_and_arguments_are_escaped() {
     refused.reports("a control character or an invisible one");
 }
 
-// case 2.4
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_is_one_line_and_its_line_end_is_removed() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
@@ -285,7 +282,6 @@ async fn a_password_is_one_line_and_its_line_end_is_removed() {
     }
 }
 
-// case 2.5
 #[tokio::test(flavor = "multi_thread")]
 async fn other_users_cannot_write_the_files_of_a_run_with_any_umask() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
@@ -323,7 +319,6 @@ async fn other_users_cannot_write_the_files_of_a_run_with_any_umask() {
     }
 }
 
-// case 2.6
 #[tokio::test(flavor = "multi_thread")]
 async fn programs_of_the_git_configuration_of_a_workspace_are_not_run() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;

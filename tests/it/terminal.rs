@@ -48,7 +48,6 @@ impl Wide {
     }
 }
 
-// case 7.6
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_fits_80_columns() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
@@ -128,7 +127,6 @@ async fn a_diff_has_its_sign_in_every_line() {
     }
 }
 
-// case 7.6
 #[tokio::test(flavor = "multi_thread")]
 async fn every_error_fits_80_columns() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
@@ -176,7 +174,6 @@ async fn every_error_fits_80_columns() {
     wide.assert_none();
 }
 
-// case 7.5
 #[tokio::test(flavor = "multi_thread")]
 async fn the_progress_bar_shows_the_rate_and_fits_80_columns() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;

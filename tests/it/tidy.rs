@@ -196,7 +196,7 @@ fn files_are_opened_by_the_crate_that_refuses_pipes_and_devices() {
     }
 }
 
-// promise 9
+// promise 8
 #[test]
 fn downloads_have_one_client_which_an_offline_run_does_not_get() {
     for file in sources() {

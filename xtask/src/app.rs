@@ -242,7 +242,6 @@ mod tests {
 
     use super::*;
 
-    // case 4.8
     #[test]
     fn a_clock_outside_of_1970_to_9999_is_an_error() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);

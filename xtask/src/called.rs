@@ -75,7 +75,6 @@ pub(crate) fn command() -> String {
 mod tests {
     use super::*;
 
-    // case 7.2
     #[test]
     fn an_unknown_value_of_the_variable_means_offline() {
         for (value, expected) in [

@@ -568,7 +568,6 @@ mod tests {
         assert_eq!(of(&[&plain; 11], &plain), Some(Refused::TooManyRedirects));
     }
 
-    // case 6.6
     #[test]
     fn a_file_url_is_a_path() {
         let path = |text| local_path(text).map_err(|error| error.to_string());
@@ -597,7 +596,6 @@ mod tests {
         }
     }
 
-    // case 7.2
     #[test]
     fn an_unreachable_server_gets_few_attempts() {
         let retry = Retry::default();

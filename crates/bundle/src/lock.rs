@@ -253,6 +253,19 @@ pub enum LockError {
     },
 }
 
+impl LockError {
+    /// Returns the path of the lock.
+    pub fn path(&self) -> &Utf8Path {
+        match self {
+            Self::Read { path, .. }
+            | Self::Syntax { path, .. }
+            | Self::Conflict { path, .. }
+            | Self::Version { path, .. }
+            | Self::Contradiction { path, .. } => path,
+        }
+    }
+}
+
 impl Lock {
     /// Suffix of the file names of locks.
     pub const SUFFIX: &str = ".lock.yaml";

@@ -145,7 +145,6 @@ impl<'de> Visitor<'de> for Keys {
 mod tests {
     use super::*;
 
-    // case 6.3
     #[test]
     fn keys_that_parsers_interpret_differently_are_refused() {
         for (text, expected) in [

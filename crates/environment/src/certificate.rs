@@ -378,7 +378,6 @@ mod tests {
         parameters.self_signed(&key).unwrap().pem()
     }
 
-    // case 4.2
     #[test]
     fn keys_that_the_tls_library_does_not_verify_are_reported() {
         let p521 = include_str!("certificate/p521.pem");

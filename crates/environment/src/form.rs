@@ -287,7 +287,6 @@ mod tests {
         Ok(value)
     }
 
-    // case 2.4
     #[test]
     fn line_breaks_at_the_end_of_a_single_line_are_removed() {
         for end in ["", "\n", "\r\n", "\r", "\n\n", "\r\n\r\n"] {

@@ -157,7 +157,6 @@ mod tests {
         assert_eq!(quote(&"é".repeat(61)), format!("`{}…`", "é".repeat(60)));
     }
 
-    // case 7.6
     #[test]
     fn one_thing_is_not_plural() {
         let counted = [count(0, "tag"), count(1, "tag"), count(2, "registry")];

@@ -142,7 +142,6 @@ mod tests {
 
     use super::*;
 
-    // case 7.10
     #[test]
     fn only_regular_files_are_opened_and_no_open_blocks() {
         let folder = tempfile::tempdir().unwrap();
@@ -180,7 +179,6 @@ mod tests {
         assert_eq!(absent.kind(), io::ErrorKind::NotFound);
     }
 
-    // case 7.10
     #[test]
     fn a_large_file_and_other_encodings_are_refused() {
         let folder = tempfile::tempdir().unwrap();

@@ -309,7 +309,6 @@ mod tests {
         contradictions(&release, arch, Evidence { matrix, artifacts })
     }
 
-    // case 1.3
     #[test]
     fn names_contradict() {
         let of = |release: &str, arch, name| {
@@ -351,7 +350,6 @@ mod tests {
         }
     }
 
-    // case 1.3
     #[test]
     fn matrix_tags_and_platforms_contradict() {
         let matrix = r#"[{"mkeReleaseVersion":"v4.2.0","mkeOperatorImageVersion":"v1.7.11","k0sVersion":"v1.35.4+k0s.0","new":{}}]"#;
@@ -395,7 +393,6 @@ mod tests {
         assert_eq!(found("4.1.5", "amd64", Some("not a matrix"), &[]), [""; 0]);
     }
 
-    // case 1.3
     #[test]
     fn no_release_of_the_table_contradicts_itself() {
         for row in &table().releases {

@@ -97,7 +97,6 @@ mod tests {
             .map_err(|error| error.to_string())
     }
 
-    // case 3.3
     #[test]
     fn a_helper_gets_the_server_and_its_failures_are_distinguished() {
         assert_eq!(
@@ -121,7 +120,6 @@ mod tests {
         }
     }
 
-    // case 3.3
     #[test]
     fn a_helper_that_hangs_is_ended() {
         let began = Instant::now();

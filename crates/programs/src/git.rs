@@ -620,7 +620,6 @@ mod tests {
         assert_eq!(git.setting("user.signingkey").unwrap(), None);
     }
 
-    // case 2.6
     #[test]
     fn programs_that_the_repository_names_are_not_started() {
         let repository = Repository::new();

@@ -144,7 +144,6 @@ mod tests {
 
     type Texts = BTreeMap<String, String>;
 
-    // case 2.3b
     #[test]
     fn hidden_characters_are_refused_in_any_encoding() {
         for text in [

@@ -354,7 +354,6 @@ mod tests {
         assert!(matches!(error, Error::DigestMismatch { .. }), "{error:?}");
     }
 
-    // case 5.5
     #[tokio::test]
     async fn a_blob_is_read_to_its_size_and_no_further() {
         let fake = Fake::start(|_| {
@@ -381,7 +380,6 @@ mod tests {
         assert_eq!(reader.next().await.unwrap(), None);
     }
 
-    // case 5.4, of blobs
     #[tokio::test]
     async fn a_blob_whose_head_fails_is_looked_up_by_its_first_byte() {
         let fake = Fake::over_registry(|seen| {

@@ -350,7 +350,6 @@ mod tests {
             assert_eq!(requests, 0);
         }
 
-        // case 4.1
         #[tokio::test]
         async fn a_certificate_that_is_its_own_authority_is_trusted_when_it_is_given() {
             let certificates = Certificates::self_signed();
@@ -381,7 +380,6 @@ mod tests {
             Registry::with_settings(endpoint, Credentials::Anonymous, settings).unwrap()
         }
 
-        // case 4.3b
         #[tokio::test]
         async fn a_proxy_that_refuses_is_named_with_its_variable() {
             let proxy = free_address().await;
@@ -400,7 +398,6 @@ mod tests {
             );
         }
 
-        // case 4.3b
         #[tokio::test]
         async fn a_proxy_receives_its_password_and_its_refusal_is_final() {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -535,7 +532,6 @@ mod tests {
             assert!(began.elapsed() < Duration::from_secs(9));
         }
 
-        // case 4.4
         #[tokio::test]
         async fn a_malformed_proxy_is_an_error_before_anything_is_sent() {
             let value = "http://CORP\\user:hunter2@proxy:3128".to_owned();
@@ -551,7 +547,6 @@ mod tests {
             assert!(!format!("{error:?}").contains("hunter2"));
         }
 
-        // case 4.3
         #[tokio::test]
         async fn loopback_uses_no_proxy() {
             let fake = Fake::over_registry(|_| None).await;
@@ -560,7 +555,6 @@ mod tests {
             registry.ping().await.unwrap();
         }
 
-        // case 4.6
         #[tokio::test]
         async fn a_plain_http_server_that_waits_for_a_line_is_detected_soon() {
             // Responds to an HTTP request, and waits for the end of anything else.

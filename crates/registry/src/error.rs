@@ -511,6 +511,10 @@ impl Error {
         matches!(
             self,
             Self::UnknownAuthority { .. }
+                | Self::AuthorityAsServer { .. }
+                | Self::NoAuthorities { .. }
+                | Self::UnsupportedSignature { .. }
+                | Self::WeakKey { .. }
                 | Self::WrongHostName { .. }
                 | Self::CertificateExpired { .. }
                 | Self::CertificateNotYetValid { .. }
@@ -657,6 +661,22 @@ mod tests {
         assert_eq!(place.to_string(), "PUT https://blobs.example.com/u/1");
         assert!(!format!("{place:?}").contains("secret"));
         assert!(!format!("{place:?}").contains("abc"));
+    }
+
+    #[test]
+    fn every_error_about_a_certificate_is_about_tls() {
+        let url = Url::parse("https://registry.example.com/v2/").unwrap();
+        let at = || Box::new(RequestInfo::new("GET", &url, ""));
+        for error in [
+            Error::AuthorityAsServer { at: at() },
+            Error::NoAuthorities { at: at() },
+            Error::UnsupportedSignature { at: at() },
+            Error::WeakKey { at: at() },
+            Error::CertificateExpired { at: at() },
+        ] {
+            assert!(error.is_about_tls(), "{error}");
+        }
+        assert!(!Error::ConnectionRefused { at: at() }.is_about_tls());
     }
 
     #[test]

@@ -584,7 +584,6 @@ mod tests {
 
     const NEVER: usize = usize::MAX;
 
-    // case 1.6
     #[tokio::test]
     async fn a_manifest_that_is_refused_during_another_push_is_put_again() {
         for refusal in [
@@ -602,7 +601,6 @@ mod tests {
         assert_eq!(methods, ["PUT", "PUT", "PUT"]);
     }
 
-    // case 1.6
     #[tokio::test]
     async fn a_refused_manifest_that_another_push_put_meanwhile_is_accepted() {
         let invalid = (Status::BAD_REQUEST, "DIGEST_INVALID");
@@ -611,7 +609,6 @@ mod tests {
         assert_eq!(methods, ["PUT", "HEAD", "PUT", "HEAD"]);
     }
 
-    // case 1.6
     #[tokio::test]
     async fn a_manifest_that_stays_refused_ends_with_the_attempts() {
         let invalid = (Status::BAD_REQUEST, "DIGEST_INVALID");

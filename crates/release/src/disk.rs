@@ -66,7 +66,6 @@ fn mount_of(path: &Utf8Path) -> Utf8PathBuf {
 mod tests {
     use super::*;
 
-    // case 6.4
     #[test]
     fn a_full_disk_is_named_by_its_mount_point() {
         let full = DiskFull::new(

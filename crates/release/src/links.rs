@@ -159,7 +159,6 @@ mod tests {
 
     use super::*;
 
-    // case 1.8
     #[test]
     fn links_are_refused_wherever_something_is_written() {
         for place in [
@@ -199,7 +198,6 @@ mod tests {
         }
     }
 
-    // case 1.8
     #[test]
     fn folders_that_operators_move_may_be_links() {
         let folder = tempfile::tempdir().unwrap();

@@ -170,7 +170,6 @@ mod tests {
         }
     }
 
-    // case 7.5
     #[test]
     fn mounted_and_resumed_bytes_count_as_spared() {
         let sums = Sums::default();

@@ -332,7 +332,6 @@ async fn a_failure_is_reported_even_if_no_receipt_can_be_written() {
     run.reports("error: `mkectl apply` exited with code 3");
 }
 
-// case 1.6d
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_cannot_be_written_are_reported_before_anything_is_pushed() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;

@@ -80,7 +80,6 @@ async fn each_profile_ends_complete_or_says_what_is_missing() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
-// case 5.2
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_manifest_makes_a_push_read_blobs_that_are_reported_present() {
     let content = &content();
@@ -98,7 +97,6 @@ async fn a_refused_manifest_makes_a_push_read_blobs_that_are_reported_present() 
     }
 }
 
-// case 5.8
 #[tokio::test(flavor = "multi_thread")]
 async fn upload_sessions_that_a_push_abandons_are_closed() {
     let content = &content();
@@ -124,7 +122,7 @@ async fn upload_sessions_that_a_push_abandons_are_closed() {
     }
 }
 
-// case 5.8: the blob is sent whole, then in parts of 900 and 256 KiB.
+// The blob is sent whole, then in parts of 900 and 256 KiB.
 #[tokio::test(flavor = "multi_thread")]
 async fn upload_sessions_of_requests_that_were_too_large_are_closed() {
     let content = &content();

@@ -496,7 +496,6 @@ async fn the_command_trusts_the_authority_that_the_environment_names() {
     ");
 }
 
-// case 5.6
 #[tokio::test(flavor = "multi_thread")]
 #[cfg_attr(without_docker, ignore = "Docker does not answer")]
 async fn a_registry_that_refuses_anonymous_pulls_is_reported_before_anything_is_sent() {

@@ -44,7 +44,6 @@ fn describe(sandbox: &Sandbox, address: &str, config: &str) {
     }
 }
 
-// case 1.5
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_refuses_writes_gets_one_write_from_each_command() {
     let open = quirks!(open_for_reading: true);
@@ -196,7 +195,6 @@ async fn each_command_sends_a_wrong_password_once() {
     }
 }
 
-// case 7.5
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_terminal_progress_is_one_line_every_ten_seconds() {
     let registry = FaultyRegistry::start(Quirks::default(), &[], 1).await;
@@ -239,7 +237,6 @@ async fn a_slow_registry_is_named_while_a_push_waits_for_it() {
     run.reports("has not answered for 3 s; still waiting");
 }
 
-// case 5.6
 #[tokio::test(flavor = "multi_thread")]
 async fn anonymous_pulls_are_tested_before_anything_is_sent() {
     // A registry without tokens for anonymous clients is private. A registry that answers 403 for

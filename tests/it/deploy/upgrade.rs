@@ -1062,7 +1062,6 @@ async fn an_upgrade_without_a_complete_backup_is_not_started() {
     assert!(was_upgraded(&lab));
 }
 
-// case 1.1
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_without_a_backup_requires_a_reason_that_plan_and_receipt_record() {
     let lab = UpgradeLab::new("v4.1.0", "v4.1.1").await;
@@ -1153,7 +1152,6 @@ async fn an_unrecognised_password_can_be_reset_if_mkectl_has_a_command_for_it() 
     }
 }
 
-// case 1.6a
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_upgrades_at_the_same_time_one_succeeds_and_its_receipt_stays() {
     let lab = UpgradeLab::new("v4.2.0", "v4.2.1").await;

@@ -236,7 +236,6 @@ async fn a_damaged_lock_stops_a_plan() {
     "#);
 }
 
-// case 1.6e
 #[tokio::test(flavor = "multi_thread")]
 async fn before_the_confirmation_the_change_of_the_applied_configuration_is_shown() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;

@@ -142,7 +142,6 @@ async fn a_missing_or_different_mkectl_is_reported() {
     }
 }
 
-// case 7.6
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_url_does_not_shift_the_columns() {
     let shut = quirks!(..limited(); token_life: Some(u32::MAX));

@@ -355,3 +355,20 @@ async fn the_receipt_of_a_newer_version_is_not_replaced() {
         .prints("use the version of Airlock that wrote it, or a newer one")
         .does_not_print("git checkout");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_lock_of_a_set_is_the_one_to_restore() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.write(
+        "bundles/platform.set.yaml",
+        "images: ['docker.io/library/pause:3.10']\n",
+    );
+    lab.write("bundles/platform.lock.yaml", "artifacts: [\n");
+    lab.write_environment("sets: [platform]\n");
+    let run = lab.run("status lab");
+    let all = run.whole();
+    assert!(
+        all.contains("git checkout -- bundles/platform.lock.yaml"),
+        "{all}"
+    );
+}

@@ -166,7 +166,6 @@ async fn an_incomplete_backup_is_a_failure() {
     ");
 }
 
-// case 1.4
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_kubeconfig_of_another_cluster_commands_are_refused() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;

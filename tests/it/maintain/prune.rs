@@ -232,7 +232,6 @@ async fn unused_tags_are_removed_and_everything_else_stays(registry: TestRegistr
     assert_eq!(removed(&site.plan()), [""; 0]);
 }
 
-// case 1.10
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_without_a_receipt_is_noted_with_its_tags_in_the_registry() {
     let site = Site::new(TestRegistry::embedded().await).await;

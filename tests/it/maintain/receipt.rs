@@ -124,7 +124,6 @@ async fn an_unknown_operator_causes_a_warning() {
     assert!(lab.receipt().ends_with("    operator: {}\n"));
 }
 
-// case 1.6a
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_receipt_is_rebuilt_from_the_cluster_and_the_registry() {
     let mut lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;

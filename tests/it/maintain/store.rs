@@ -111,7 +111,6 @@ fn a_deploy_replaces_a_damaged_blob_of_the_store() {
     receipt.has("sent:\n      blobs: 40\n");
 }
 
-// case 7.9
 #[test]
 fn gc_names_a_lock_that_is_only_missing_from_the_working_tree() {
     let sandbox = fetched();

@@ -314,7 +314,7 @@ fn verify_full_finds_a_changed_byte_in_the_registry() {
         .exits_with(5)
         .reports("storage is damaged")
         .reports("verify demo --full --repair");
-    // case 7.8: without `--repair` the hint is the same, because a repair cannot help.
+    // Without `--repair` the hint is the same, because a repair cannot help.
     let run = sandbox.run("verify demo --full").exits_with(5);
     run.reports("docker/registry/v2/blobs/sha256/");
     run.does_not_report("puts back");
@@ -398,7 +398,6 @@ async fn a_private_project_that_answers_404_is_not_reported_as_empty() {
     }
 }
 
-// case 5.5
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endless_blob_is_read_to_its_locked_size() {
     let registry = FaultyRegistry::start(Quirks::default(), &[], 1).await;

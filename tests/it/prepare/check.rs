@@ -58,7 +58,6 @@ fn a_lock_that_cannot_be_read_is_found_and_a_missing_one_is_ignored() {
     sandbox.run("check").success();
 }
 
-// case 1.9
 #[tokio::test(flavor = "multi_thread")]
 async fn warnings_are_counted_and_strict_makes_them_fail() {
     let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;

@@ -342,7 +342,7 @@ fn in_bundles(sandbox: &Sandbox) -> Vec<String> {
     files
 }
 
-// case 1.8, promise 3
+// promise 3
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_written_through_a_symbolic_link() {
     let bundle = bundle();
@@ -367,7 +367,6 @@ async fn nothing_is_written_through_a_symbolic_link() {
     sandbox.run("fetch v4.1.5").success();
 }
 
-// case 1.6c
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unfinished_file_of_unknown_origin_is_kept_and_named() {
     let server = Server::start(|_| StatusCode::FORBIDDEN.into_response()).await;

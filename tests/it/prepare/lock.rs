@@ -404,7 +404,6 @@ fn a_mirror_keeps_to_its_own_architecture() {
     run.reports("write amd64 or arm64");
 }
 
-// case 1.3
 #[test]
 fn a_bundle_of_another_release_or_architecture_is_refused() {
     let sandbox = Sandbox::new(AIRLOCK);
@@ -538,7 +537,6 @@ fn a_release_matrix_that_an_upgrade_cannot_use_is_reported() {
     }
 }
 
-// case 1.7
 #[tokio::test(flavor = "multi_thread")]
 async fn a_presigned_query_is_used_and_never_stored_or_printed() {
     let bundle = bundles::bytes(&bundles::tiny());
@@ -582,7 +580,6 @@ async fn a_presigned_query_is_used_and_never_stored_or_printed() {
     );
 }
 
-// case 6.5
 #[test]
 fn what_differs_from_a_committed_lock_is_a_summary() {
     let sandbox = Sandbox::new(AIRLOCK);
@@ -613,7 +610,6 @@ fn what_differs_from_a_committed_lock_is_a_summary() {
     run.prints("  removed: ");
 }
 
-// case 6.6
 #[test]
 fn a_bundle_in_hand_is_compared_with_a_checksum_in_hand() {
     let bundle = bundles::bytes(&bundles::tiny());
@@ -656,7 +652,6 @@ fn a_bundle_in_hand_is_compared_with_a_checksum_in_hand() {
     assert!(!sandbox.read(LOCK).contains("file:/"));
 }
 
-// case 7.3
 #[test]
 fn a_bundle_from_elsewhere_is_in_bundles_afterwards() {
     let sandbox = Sandbox::new(AIRLOCK);
@@ -692,7 +687,6 @@ fn a_checksum_may_have_its_prefix_and_one_with_63_digits_is_not_a_file() {
     }
 }
 
-// case 6.2
 #[test]
 fn files_that_may_be_meant_as_archives_are_named() {
     let mut members = bundles::unpack(&bundles::bytes(&bundles::tiny()));
@@ -849,7 +843,6 @@ fn with_external_layer() -> Vec<u8> {
     bundles::pack(&members)
 }
 
-// case 6.1
 #[tokio::test(flavor = "multi_thread")]
 async fn an_external_layer_is_locked_shown_and_not_pushed() {
     let lab = support::Lab::new(AIRLOCK, crate::FAKE_MKECTL).await;

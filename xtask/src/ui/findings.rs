@@ -72,7 +72,7 @@ mod tests {
             finding(FindingKind::MissingBlob, "pause:3.10"),
             finding(FindingKind::MissingTag, "node:v1"),
             finding(FindingKind::MissingBlob, "dex:v2"),
-            // case 7.8: one blob that several repositories lack
+            // One blob that several repositories lack
             finding(FindingKind::MissingBlob, "cni:v1"),
             finding(FindingKind::MissingBlob, "apiserver:v1"),
         ];

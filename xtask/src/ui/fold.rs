@@ -204,7 +204,6 @@ fn ends_with_number(word: &str, next: &str) -> bool {
 mod tests {
     use super::*;
 
-    // case 7.6
     #[test]
     fn wide_lines_are_wrapped_and_commands_stay_whole() {
         let text = "\
@@ -260,7 +259,6 @@ a warning of one two three four
         );
     }
 
-    // case 7.6
     #[test]
     fn text_hangs_below_its_beginning() {
         let hanging = |lead, text, columns| Columns(columns).hanging(lead, text);

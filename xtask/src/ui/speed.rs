@@ -98,7 +98,6 @@ mod tests {
         began + Duration::from_secs(seconds)
     }
 
-    // case 7.5
     #[test]
     fn the_rate_is_that_of_the_last_seconds_and_the_end_is_not_promised() {
         let began = Instant::now();

@@ -101,7 +101,6 @@ mod tests {
         ]
     }
 
-    // case 7.6
     #[test]
     fn a_table_that_is_too_wide_becomes_paragraphs_without_a_broken_word() {
         let text = fitting(&TITLES, &[], rows(), Columns(Some(60)));

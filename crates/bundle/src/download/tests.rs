@@ -615,7 +615,6 @@ async fn a_query_stays_with_its_host() {
     assert!(!asked.contains("secret"), "{asked}");
 }
 
-// case 1.6c
 #[tokio::test]
 async fn an_unfinished_file_of_other_origin_is_kept_aside() {
     let bytes = body();
@@ -657,7 +656,6 @@ impl Observer for RenamedFiles {
     }
 }
 
-// case 1.7
 #[tokio::test]
 async fn no_query_is_stored_beside_an_unfinished_file() {
     let bytes = body();

@@ -392,7 +392,6 @@ fn prefers_the_plain_matrix_and_counts_the_rest() {
     assert_eq!(contents.other_matrices, ["a/release-matrix-old.json"]);
 }
 
-// case 6.2
 #[test]
 fn lists_files_that_may_be_meant_as_archives() {
     let suspicious = [

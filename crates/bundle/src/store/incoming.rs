@@ -79,7 +79,6 @@ mod tests {
 
     use super::*;
 
-    // case 4.7
     #[test]
     fn the_lock_is_open_for_reading_and_for_writing() {
         let folder = tempfile::tempdir().unwrap();
@@ -93,7 +92,6 @@ mod tests {
         }
     }
 
-    // case 4.7
     #[test]
     fn file_systems_without_locks_are_distinguished_from_failures() {
         for (errno, without) in [

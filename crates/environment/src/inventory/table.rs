@@ -271,7 +271,6 @@ mod tests {
         }
     }
 
-    // case 7.11
     #[test]
     fn the_header_determines_the_delimiter() {
         let expected = "2: address=10.0.0.1 role=worker user=root";
@@ -303,7 +302,6 @@ mod tests {
         );
     }
 
-    // case 7.11
     #[test]
     fn an_unclosed_quote_is_reported_at_its_place() {
         let open = |line: usize, column: usize| {

@@ -241,7 +241,6 @@ fn files_that_are_not_utf8_are_reported() {
     assert_eq!(refusal(&workspace, BASE), in_line(1));
 }
 
-// case 7.10
 #[test]
 fn a_named_pipe_instead_of_a_file_is_reported() {
     let pipe = |workspace: &Workspace, path: &str| {

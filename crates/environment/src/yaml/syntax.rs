@@ -431,7 +431,6 @@ mod tests {
 
     use crate::yaml::{Source, parse};
 
-    // case 7.6b
     #[test]
     fn each_mistake_is_explained_at_its_place() {
         let cases = [

@@ -217,7 +217,6 @@ kubelet: {maxPods: many}
     assert!(!problems.to_string().contains("20261122"));
 }
 
-// case 7.4, case 7.6b
 #[test]
 fn a_misspelt_key_is_reported_beside_the_problem_that_it_causes() {
     let config = "\
@@ -242,7 +241,6 @@ etcd: {storageQuota: much}
     ");
 }
 
-// case 7.4
 #[test]
 fn a_misspelt_key_is_reported_beside_the_problems_of_loading() {
     let folder = tempfile::tempdir().unwrap();

@@ -22,7 +22,6 @@ fn route(variables: &[&str], url: &str) -> String {
     }
 }
 
-// case 4.3
 #[test]
 fn the_proxy_is_the_one_that_go_selects() {
     let proxy = "HTTP_PROXY=proxy";
@@ -201,7 +200,6 @@ fn the_proxy_is_the_one_that_go_selects() {
     }
 }
 
-// case 4.3
 #[test]
 fn exceptions_are_those_of_go() {
     let list = "foobar.com, .barbaz.net, *.wildcard.io, 192.168.1.1, 192.168.1.2:81, 192.168.1.3:80, \
@@ -289,7 +287,6 @@ fn exceptions_are_those_of_go() {
     }
 }
 
-// case 4.4
 #[test]
 fn a_proxy_that_cannot_be_parsed_is_an_error_and_never_a_direct_connection() {
     for (value, expected) in [

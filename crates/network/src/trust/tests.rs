@@ -33,7 +33,6 @@ fn verify(
     by_given(given, leaf, &[], &name, now)
 }
 
-// case 4.1
 #[test]
 fn a_self_signed_certificate_is_trusted_if_it_is_configured() {
     let server = self_signed(|_| {});
@@ -45,7 +44,6 @@ fn a_self_signed_certificate_is_trusted_if_it_is_configured() {
     assert!(is::<LeafIsAuthority>(&error), "{error:?}");
 }
 
-// case 4.1
 #[test]
 fn names_dates_and_purpose_of_a_self_signed_certificate_are_checked() {
     let server = self_signed(|parameters| {

@@ -167,7 +167,7 @@ fn reveals(left: &str, form: &str, secret: &str) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
-    // case 2.2: 200 secrets in more than 100 forms each.
+    // 200 secrets in more than 100 forms each.
     #[test]
     fn no_encoding_of_a_secret_stays_visible(
         secret in prop_oneof!["[ -~]{4,40}", "[a-z0-9]{4,12}", "[!-~äßçé漢😀]{4,30}", "[A-Za-z0-9+/=]{40,120}"],

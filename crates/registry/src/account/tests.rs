@@ -47,7 +47,6 @@ fn registry_of(fake: &Fake, accounts: &Accounts) -> Registry {
     Registry::with_settings(fake.endpoint(), deployer("wrong"), settings).unwrap()
 }
 
-// case 1.5
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_refuses_writes_receives_one() {
     type Answering = fn() -> Response;
@@ -219,7 +218,7 @@ async fn a_refused_mount_is_not_the_first_write() {
     registry.push(&artifact, &blobs, &()).await.unwrap();
 }
 
-// Related to case 1.5: a wrong password that only reads send.
+// A wrong password that only reads send.
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_reads_send_a_wrong_password_once() {
     let fake = Fake::start(|_| challenge("Basic realm=\"r\"")).await;

@@ -224,7 +224,6 @@ mod tests {
                 vec!["Bearer realm=\"https://registry.example.com/jwt/auth\""],
                 bearer("https://registry.example.com/jwt/auth", None),
             ),
-            // case 3.4
             (vec!["Basic realm=/"], Some(Challenge::Basic)),
             (
                 vec!["Basic realm=Sonatype Nexus Repository"],

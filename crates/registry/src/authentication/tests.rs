@@ -313,7 +313,6 @@ async fn a_file_server_that_responds_403_receives_the_password_once() {
     );
 }
 
-// case 3.5
 #[tokio::test]
 async fn tokens_are_used_whatever_else_the_response_contains() {
     for answer in [
@@ -349,7 +348,6 @@ async fn tokens_are_used_whatever_else_the_response_contains() {
     }
 }
 
-// case 3.5
 #[test]
 fn the_lifetime_of_a_token_is_parsed_leniently() {
     for (expires_in, seconds) in [
@@ -373,7 +371,6 @@ fn the_lifetime_of_a_token_is_parsed_leniently() {
     }
 }
 
-// case 3.5
 #[tokio::test]
 async fn a_busy_token_server_is_retried() {
     let asked = AtomicUsize::new(0);

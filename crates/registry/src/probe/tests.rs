@@ -32,7 +32,7 @@ async fn the_host_that_serves_blobs_is_reported_even_if_it_fails() {
         assert_eq!(storage.verdict, verdict, "{storage:?}");
         assert_eq!(storage.fault, Some(Fault::ServedElsewhere));
         assert!(storage.text.contains(&host), "{storage:?}");
-        // case 4.9: charts are pulled with a CA that is not that host's.
+        // Charts are pulled with a CA that is not that host's.
         let found = tried_beside(&fake, Pull::Anonymously, true).await;
         let storage = of(&found, Aspect::Storage);
         assert_eq!(storage.verdict, Verdict::Problem, "{storage:?}");

@@ -211,7 +211,6 @@ async fn a_session_without_a_location_is_an_error() {
             vec![("location", "http://blobs.example.com/u?sig=1")],
             "`http://blobs.example.com/u`, which leads away from TLS or is not a web address",
         ),
-        // case 5.7
         (
             vec![("location", "https,http://127.0.0.1/v2/u?sig=1")],
             "`https,http://127.0.0.1/v2/u`, in which a proxy named the scheme or the host twice",
@@ -459,7 +458,6 @@ async fn a_silent_registry_is_not_awaited_long_after_a_stop() {
     assert!(matches!(result, Err(Error::Stopped)), "{result:?}");
 }
 
-// case 5.7
 #[tokio::test]
 async fn a_session_on_an_unusable_host_is_one_error_that_names_it() {
     let refusing = Fake::start(|_| Status::UNAUTHORIZED.into_response()).await;
@@ -525,7 +523,6 @@ async fn an_upload_that_another_push_disturbed_starts_over_and_cancels_its_sessi
     }
 }
 
-// case 5.8
 #[tokio::test]
 async fn a_failed_upload_leaves_no_session() {
     let registry = Distribution::with(Quirks::default(), |seen| {

@@ -61,7 +61,6 @@ fn auths(entries: &[(&str, &str)]) -> String {
     format!(r#"{{"auths": {{{}}}}}"#, entries.join(","))
 }
 
-// case 3.1
 #[test]
 fn the_longest_key_wins() {
     let host = ("registry.example.com:5000", "host");
@@ -98,7 +97,6 @@ fn the_longest_key_wins() {
     }
 }
 
-// case 3.1
 #[test]
 fn the_longest_key_wins_for_helpers_too() {
     let answers = r#"read server; echo "{\"ServerURL\":\"$server\",\"Username\":\"$0\",\"Secret\":\"$server\"}" | sed 's,"[^"]*/docker-credential-,",'"#;
@@ -141,7 +139,6 @@ fn the_longest_key_wins_for_helpers_too() {
     );
 }
 
-// case 3.2
 #[test]
 fn unusual_entries_are_accepted() {
     let entry = |entry: &str| {
@@ -195,7 +192,6 @@ fn unusual_entries_are_accepted() {
     }
 }
 
-// case 3.2
 #[test]
 fn empty_files_are_skipped_and_broken_ones_are_named() {
     for empty in [
@@ -237,7 +233,6 @@ fn a_malformed_entry_of_a_different_host_is_ignored() {
     );
 }
 
-// case 3.3
 #[test]
 fn a_failing_helper_causes_a_warning() {
     let file = r#"{"credsStore":"x"}"#;
@@ -273,7 +268,6 @@ fn a_failing_helper_causes_a_warning() {
     assert!(found.unwrap_err().contains("identity token"));
 }
 
-// case 3.3
 #[test]
 fn a_helper_that_fails_does_not_hide_the_next_file() {
     let folder = tempfile::tempdir().unwrap();

@@ -157,7 +157,6 @@ mod tests {
 
     use super::*;
 
-    // case 6.4
     #[test]
     fn a_full_disk_is_not_blamed_on_the_bundle() {
         let full = ReadError::Sink {

@@ -246,6 +246,7 @@ fn files_of(context: &Context<'_>, name: &str) -> (Status, Option<Question>) {
                     set::Error::NotLocked { set, .. } | set::Error::Outdated { set, .. },
                 ) => Fix::Lock(set.clone()),
                 Error::Set(_) => Fix::Check,
+                Error::InvalidLock(error) => Fix::Restore(error.path().to_owned()),
                 _ => Fix::Restore(format!("bundles/{release}-amd64.lock.yaml").into()),
             };
             status.add(chain(&error), fix);

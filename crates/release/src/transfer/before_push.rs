@@ -127,7 +127,6 @@ fn enough(folder: &Utf8Path, free: u64, needed: u64) -> Result<(), Error> {
 mod tests {
     use super::*;
 
-    // case 1.6d
     #[test]
     fn a_folder_in_the_place_of_a_file_is_found_and_nothing_is_left() {
         let folder = tempfile::tempdir().unwrap();
@@ -140,7 +139,6 @@ mod tests {
         assert!(try_to_write(&folder.join("logs/under-way.yaml")).is_err());
     }
 
-    // case 1.6d
     #[test]
     fn a_disk_that_is_too_small_is_named_with_what_is_missing() {
         let folder = Utf8Path::new("bundles");

@@ -87,7 +87,7 @@ fn statuses() -> Vec<Case> {
                 let falls_back_to_get = fault == answer(500, "UNKNOWN")
                     && matches!(kind, Kind::HeadManifest | Kind::HeadBlob);
                 let end = match falls_back_to_get {
-                    // case 5.4: the push uses GET instead.
+                    // The push uses GET instead.
                     true => Complete,
                     false => Named(named),
                 };
@@ -169,7 +169,6 @@ fn answers_that_are_wrong() -> Vec<Case> {
             always(&[Kind::EndUpload, Kind::PutManifest, Kind::HeadManifest, Kind::Mount], Fault::NoDigest)
             => Complete),
         case!("no location": always(&[Kind::OpenUpload], Fault::NoLocation) => Named("Location")),
-        // case 5.7
         case!("a location that a second proxy added to":
             always(&[Kind::OpenUpload], Fault::Location { location: "https,http://registry.example.com/v2/mke/pause/blobs/uploads/1" })
             => Named("named the scheme or the host twice")),

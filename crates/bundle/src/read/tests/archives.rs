@@ -248,7 +248,6 @@ fn accepts_docker_images_and_other_artifacts() {
     );
 }
 
-// case 6.1
 #[test]
 fn a_layer_with_urls_may_be_missing() {
     let (config, layer) = (b"{}".as_slice(), b"layer".as_slice());
@@ -293,7 +292,6 @@ fn a_layer_with_urls_may_be_missing() {
     }
 }
 
-// case 6.3
 #[test]
 fn refuses_manifests_that_parsers_interpret_differently() {
     let config = b"{}".as_slice();

@@ -43,7 +43,6 @@ fn bytes_that_a_terminal_obeys_are_visible_in_the_log() {
         &bench.signals,
     )
     .unwrap();
-    // case 2.3
     assert_eq!(
         std::fs::read_to_string(&log).unwrap(),
         "\\xff\\x9b café red\\u{1b}]0;title\\u{7}\\rback\n"

@@ -70,7 +70,6 @@ fn link_or_copy(bundle: &Utf8Path, place: &Utf8Path) -> std::io::Result<bool> {
 mod tests {
     use super::*;
 
-    // case 7.3
     #[test]
     fn a_bundle_is_linked_or_copied() {
         let folder = tempfile::tempdir().unwrap();

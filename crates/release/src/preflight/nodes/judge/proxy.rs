@@ -82,7 +82,7 @@ mod tests {
             NodeVerdict::Warning
         );
         assert_eq!(judged(&[proxy, "NO_PROXY=.example.com"]), NodeVerdict::Ok);
-        // case 4.3: ports, and an empty variable beside a full one.
+        // Ports, and an empty variable beside a full one.
         let ports = |registry| format!("NO_PROXY=mke.example.com,registry.example.com:{registry}");
         assert_eq!(judged(&[proxy, &ports("5000")]), NodeVerdict::Ok);
         assert_eq!(judged(&[proxy, &ports("443")]), NodeVerdict::Warning);
