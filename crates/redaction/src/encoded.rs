@@ -30,10 +30,7 @@ pub(crate) struct Decoded<'a> {
 /// Returns the runs of base64, base32 and hexadecimal digits and of numbers in a text.
 pub(crate) fn runs(text: &[u8]) -> Vec<Run> {
     let mut runs = find(text, 6, base64_digit);
-    runs.extend(find(text, 4, |text| {
-        let digit = char::from(*text.first()?).to_digit(16)?;
-        Some((u8::try_from(digit).ok()?, 1))
-    }));
+    runs.extend(find(text, 4, hexadecimal_digit));
     runs.extend(find(text, 8, number));
     runs.extend(find(text, 5, |text| {
         let value = match text.first()?.to_ascii_uppercase() {
@@ -104,6 +101,14 @@ fn number(text: &[u8]) -> Option<(u8, usize)> {
     let separates = |byte: &&u8| b", \t\r\n".contains(byte);
     let after = text[digits..].iter().take_while(separates).count();
     Some((value, digits + after))
+}
+
+/// Returns the value of a hexadecimal digit, and its length including a separator: `73:33`, or
+/// `7333 6372` in the output of `xxd`.
+fn hexadecimal_digit(text: &[u8]) -> Option<(u8, usize)> {
+    let value = |place: usize| char::from(*text.get(place)?).to_digit(16);
+    let is_separated = matches!(text.get(1), Some(b':' | b' ')) && value(2).is_some();
+    Some((u8::try_from(value(0)?).ok()?, 1 + usize::from(is_separated)))
 }
 
 /// Returns the value and the length of a base64 digit, of the standard or the URL-safe alphabet,

@@ -59,7 +59,8 @@ impl Index {
         found: &mut Vec<Range<usize>>,
     ) {
         for pattern in &self.patterns {
-            found.extend(pattern.end(text, start, is_complete).map(|end| start..end));
+            let end = pattern.end(text, start, is_complete);
+            found.extend(end.map(|end| pattern.widened(text, start..end)));
         }
         let Some(byte) = text.get(place).filter(|_| !self.next.is_empty()) else {
             return;

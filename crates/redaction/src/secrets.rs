@@ -26,8 +26,8 @@ const SHORTEST_LINE: usize = 8;
 /// cut.
 const LONG: usize = 48;
 
-/// Bytes of such a part.
-const PART: usize = 24;
+/// Bytes of such a part. A row of `hexdump` has so many.
+const PART: usize = 16;
 
 /// Maximum nesting of encodings, such as base64 in JSON in base64 in a Kubernetes pull Secret.
 const NESTED: usize = 3;
@@ -208,8 +208,7 @@ fn patterns(secret: &str) -> Vec<Pattern> {
         // The first and last line of a PEM block are not secret.
         all.extend(lines.filter(|line| line.len() >= SHORTEST_LINE && !line.starts_with("-----")));
     }
-    let parts: Vec<&str> = all.iter().flat_map(|whole| parts(whole)).collect();
-    all.extend(parts);
+    let parts: Vec<Pattern> = all.iter().flat_map(|whole| parts(whole)).collect();
     all.retain(|part| part.trim().len() >= SHORTEST);
     // Composed and decomposed, because programs and file systems convert between them.
     let forms = |secret: &str| {
@@ -219,7 +218,7 @@ fn patterns(secret: &str) -> Vec<Pattern> {
             Pattern::new(&DECOMPOSED.normalize(secret)),
         ]
     };
-    all.into_iter().flat_map(forms).collect()
+    all.into_iter().flat_map(forms).chain(parts).collect()
 }
 
 fn find(
@@ -247,11 +246,17 @@ fn find(
     }
 }
 
-/// Returns the parts of a long secret that are masked on their own.
-fn parts(secret: &str) -> impl Iterator<Item = &str> {
-    let is_long = secret.len() >= LONG && secret.is_ascii() && !secret.contains('\n');
-    let starts = (0..secret.len() / PART).filter(move |_| is_long);
-    starts.map(|part| &secret[part * PART..(part + 1) * PART])
+/// Returns the patterns of the parts of a long secret that are masked on their own, the last
+/// of which may overlap the one before.
+fn parts(secret: &str) -> Vec<Pattern> {
+    if secret.len() < LONG || !secret.is_ascii() || secret.contains('\n') {
+        return Vec::new();
+    }
+    let whole: Arc<str> = secret.into();
+    let last = secret.len() - PART;
+    let starts = (0..last).step_by(PART).chain([last]);
+    let parts = starts.map(|start| Pattern::of_part(&whole, start..start + PART));
+    parts.collect()
 }
 
 /// Merges ranges that touch or overlap.

@@ -2,6 +2,9 @@
 //! Go or Rust, percent-encoded, as HTML entities, in Latin-1 or UTF-16. Encodings may be mixed,
 //! since encoders differ in the characters that they leave alone.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use crate::escape;
 
 /// A match of a secret below [`SHORT`] in a longer run of hexadecimal digits counts as part of a
@@ -34,6 +37,8 @@ pub(crate) struct Pattern {
     public: usize,
     is_hexadecimal: bool,
     is_word: bool,
+    /// The secret that this is a part of, and the place of the part in it.
+    whole: Option<(Arc<str>, usize)>,
 }
 
 /// Calls `each` with the encodings of a character: UTF-8, UTF-16, and Latin-1, which Go and YAML
@@ -69,6 +74,15 @@ impl Pattern {
             is_word: secret.len() < LONGEST_WORD
                 && (secret.bytes().all(|byte| byte.is_ascii_lowercase())
                     || secret.bytes().all(|byte| byte.is_ascii_digit())),
+            whole: None,
+        }
+    }
+
+    /// Returns the pattern of a part of an ASCII secret.
+    pub(crate) fn of_part(whole: &Arc<str>, part: Range<usize>) -> Self {
+        Self {
+            whole: Some((Arc::clone(whole), part.start)),
+            ..Self::new(&whole[part])
         }
     }
 
@@ -114,6 +128,22 @@ impl Pattern {
         }
         let end = *places.iter().max()?;
         (!self.is_in_digest(text, start, end) && !self.is_in_word(text, start, end)).then_some(end)
+    }
+
+    /// Returns the range of a match. That of a part includes the bytes before and after it that
+    /// continue the whole secret: a wrapped line rarely begins where a part does.
+    pub(crate) fn widened(&self, text: &[u8], matched: Range<usize>) -> Range<usize> {
+        let Some((whole, place)) = &self.whole else {
+            return matched;
+        };
+        let whole = whole.as_bytes();
+        let earlier = text[..matched.start].iter().rev();
+        let before = earlier.zip(whole[..*place].iter().rev());
+        let later = text[matched.end..].iter();
+        let after = later.zip(&whole[place + self.secret.len()..]);
+        let before = before.take_while(|(byte, expected)| byte == expected);
+        let after = after.take_while(|(byte, expected)| byte == expected);
+        matched.start - before.count()..matched.end + after.count()
     }
 
     fn is_in_word(&self, text: &[u8], start: usize, end: usize) -> bool {

@@ -306,6 +306,40 @@ fn wrapped_base64_of_a_long_secret_is_masked_line_by_line() {
 }
 
 #[test]
+fn the_lines_of_a_wrapped_long_secret_are_masked_whole() {
+    let secret: String = (0..300)
+        .map(|n| char::from(b'!' + (n * 7 % 90) as u8))
+        .collect();
+    let known = set_of(&[&secret]);
+    for width in [32, 40, 64, 76] {
+        for start in (0..secret.len() - 31).step_by(width) {
+            let line = &secret[start..secret.len().min(start + width)];
+            let masked = known.mask(line);
+            assert_eq!(masked, MASK, "{line}");
+        }
+    }
+}
+
+#[test]
+fn hexadecimal_digits_with_separators_are_masked() {
+    let secret = "long-and-secret-password-of-nobody-in-particular-0123456789";
+    let known = set_of(&[secret, "swordfish"]);
+    let digits = |bytes: &[u8], group: usize, separator: &str| {
+        let groups = bytes.chunks(group).map(hex::encode);
+        groups.collect::<Vec<_>>().join(separator)
+    };
+    for text in [
+        digits(b"swordfish", 1, ":"),
+        digits(b"swordfish", 1, " "),
+        digits(b"swordfish", 2, " "),
+        digits(&secret.as_bytes()[16..32], 2, " "),
+    ] {
+        assert_eq!(known.mask(&text), MASK, "{text}");
+    }
+    assert_eq!(known.mask("add a face"), "add a face");
+}
+
+#[test]
 fn a_piece_of_a_line_is_masked_only_where_a_secret_is_whole() {
     let known = set_of(&["swordfish"]);
     let mut piece = b"swordfish and swordfi".to_vec();
