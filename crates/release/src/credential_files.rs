@@ -205,8 +205,7 @@ impl Entry {
             .map_err(|_| wrong(form))?;
         let decoded = String::from_utf8(decoded).map_err(|_| wrong(form))?;
         let (username, password) = decoded.split_once(':').ok_or_else(|| wrong(form))?;
-        // Some versions of Docker pad the password with NUL bytes. `echo user:password | base64`
-        // adds a line end.
+        // Some versions of Docker pad the password with NUL bytes.
         let password = password.trim_end_matches(['\0', '\r', '\n']);
         Ok(basic(username.to_owned(), password.to_owned()))
     }
@@ -220,7 +219,9 @@ fn wrong(path: &Path, key: &str, rule: &'static str) -> CredentialFileError {
     }
 }
 
+/// Returns the credentials without the line end that `echo` adds to a password.
 fn basic(username: String, password: String) -> Option<Credentials> {
+    let password = password.trim_end_matches(['\r', '\n']);
     (!username.is_empty() || !password.is_empty()).then(|| Credentials::Basic {
         username,
         password: SecretString::from(password),

@@ -137,6 +137,11 @@ async fn secrets_are_resolved_for_mkectl_alone() {
             assert!(all.replace("\n", " ").contains(missing), "{command}: {all}");
         }
     }
+    lab.variable("LAB_LICENSE", " \t");
+    lab.write("secrets/oidc", "\n");
+    let run = lab.run("apply lab").exits_with(3);
+    run.reports("the variable `LAB_LICENSE` is empty")
+        .reports("the file `secrets/oidc` is empty");
     assert!(lab.applies().is_empty());
 
     lab.variable("LAB_LICENSE", TOKEN);

@@ -147,8 +147,8 @@ fn resolve(
     let read = |reference: &Reference| match reference {
         Reference::Variable(name) => match context.tool.variables.get(name) {
             None => Err("is not set".to_owned()),
-            Some(value) if value.is_empty() => Err("is empty".to_owned()),
             Some(value) => match value.to_str() {
+                Some(text) if text.trim().is_empty() => Err("is empty".to_owned()),
                 Some(text) => Ok(SecretString::from(text)),
                 None => Err("is not UTF-8 text".to_owned()),
             },
@@ -156,7 +156,7 @@ fn resolve(
         Reference::File(path) => {
             let path = context.workspace.root().join(path);
             match files::read_text(path) {
-                Ok(text) if text.is_empty() => Err("is empty".to_owned()),
+                Ok(text) if text.trim().is_empty() => Err("is empty".to_owned()),
                 Ok(text) => Ok(SecretString::from(text)),
                 Err(error) => Err(format!("cannot be read: {error}")),
             }

@@ -234,6 +234,15 @@ fn a_malformed_entry_of_a_different_host_is_ignored() {
 }
 
 #[test]
+fn the_line_end_of_a_password_is_not_part_of_it() {
+    let script = r#"printf %s '{"Username":"u","Secret":"p w\r\n"}'"#;
+    let (found_by_helper, _) = found_with(r#"{"credsStore":"x"}"#, &[("x", script)]);
+    assert_eq!(found_by_helper, pair("u", "p w"));
+    let text = r#"{"auths":{"registry.example.com:5000":{"username":"u","password":"p w\n"}}}"#;
+    assert_eq!(found(text), pair("u", "p w"));
+}
+
+#[test]
 fn a_failing_helper_causes_a_warning() {
     let file = r#"{"credsStore":"x"}"#;
     let ask = |script: Option<&str>| {
