@@ -9,7 +9,7 @@ use release::preflight::RegistryFault;
 pub(crate) const NEWER_AIRLOCK: &str = "use the version of Airlock that wrote it, or a newer one";
 
 /// Advice for push credentials that an environment names and that are missing.
-pub(crate) const CREDENTIALS: &str = "set the variables that `push-credentials` names, or remove `push-credentials` and log in with Docker, Podman or Skopeo";
+pub(crate) const CREDENTIALS: &str = "set the variables that `push-credentials` names; without `push-credentials`, log in with Docker, Podman or Skopeo, which write the file";
 
 /// Message for a workspace without environments.
 pub(crate) const NO_ENVIRONMENTS: &str =
@@ -84,7 +84,7 @@ pub(crate) fn not_locked(name: &str) -> String {
 
 /// Returns the advice for a committed lock that is not valid.
 pub(crate) fn lock_broken(path: &str) -> String {
-    format!("restore the committed lock: `git checkout -- {path}`")
+    format!("restore the committed lock: `git checkout HEAD -- {path}`")
 }
 
 /// Returns the advice for a file of Airlock with a merge conflict.

@@ -378,8 +378,9 @@ impl Authentication {
                 query.append_pair("account", username);
             }
         }
-        let place =
-            RequestInfo::new("GET", &url, "").through(token_client.endpoint.proxies(), &url)?;
+        let place = RequestInfo::new("GET", &url, "")
+            .for_token()
+            .through(token_client.endpoint.proxies(), &url)?;
         let mut request = token_client
             .client
             .get(url.clone())

@@ -10,6 +10,7 @@ use network::{Proxies, Proxy, ProxyError, ProxyFault};
 use oci_client::errors::OciDistributionError;
 use oci_spec::image::Digest;
 use requests::Cause;
+use secrecy::ExposeSecret as _;
 use url::Url;
 
 use crate::Credentials;
@@ -434,10 +435,14 @@ impl Error {
     pub(crate) fn sent_by(mut self, credentials: &Credentials) -> Self {
         if let (
             Self::Unauthorized { at, .. } | Self::Forbidden { at, .. },
-            Credentials::Basic { username, .. },
+            Credentials::Basic { username, password },
         ) = (&mut self, credentials)
         {
+            let password = password.expose_secret();
             at.user = Some(username.clone());
+            at.has_odd_password = password
+                .trim_matches(|edge: char| edge.is_whitespace() || "\"'".contains(edge))
+                != password;
         }
         self
     }
@@ -559,6 +564,10 @@ pub struct RequestInfo {
     pub proxy: Option<String>,
     /// User whose credentials were sent with the refused request.
     pub user: Option<String>,
+    /// Whether the password that was sent begins or ends with a space or a quotation mark.
+    pub has_odd_password: bool,
+    /// Whether the request was for a token, and so to the registry's token server.
+    pub is_for_token: bool,
 }
 
 impl RequestInfo {
@@ -569,6 +578,16 @@ impl RequestInfo {
             repository: repository.to_owned(),
             proxy: None,
             user: None,
+            has_odd_password: false,
+            is_for_token: false,
+        }
+    }
+
+    /// Returns the same request as one for a token.
+    pub(crate) fn for_token(self) -> Self {
+        Self {
+            is_for_token: true,
+            ..self
         }
     }
 
@@ -653,6 +672,32 @@ fn names(presented: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_password_with_quotation_marks_or_spaces_at_its_ends_is_odd() {
+        let url = Url::parse("https://registry.example.com/v2/").unwrap();
+        for (password, expected) in [
+            ("hunter2", false),
+            ("hunter'2", false),
+            ("hunter2 ", true),
+            ("\"hunter2\"", true),
+        ] {
+            let refused = Error::Forbidden {
+                at: Box::new(RequestInfo::new("GET", &url, "")),
+                response: Box::new(ErrorResponse {
+                    status: 403,
+                    code: None,
+                    message: None,
+                }),
+            };
+            let error = refused.sent_by(&Credentials::Basic {
+                username: "u".to_owned(),
+                password: password.into(),
+            });
+            let is_odd = error.place().is_some_and(|at| at.has_odd_password);
+            assert_eq!(is_odd, expected, "{password}");
+        }
+    }
 
     #[test]
     fn a_place_shows_no_query_and_no_credentials() {

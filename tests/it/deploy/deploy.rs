@@ -690,7 +690,7 @@ async fn missing_credentials_are_reported_before_anything_is_sent() {
     exit code: 3
     error: no credentials for registry 127.0.0.1:[PORT]
       because: the variable LAB_REGISTRY_PASSWORD is empty
-    hint: set the variables that `push-credentials` names, or remove `push-credentials` and log in with Docker, Podman or Skopeo
+    hint: set the variables that `push-credentials` names; without `push-credentials`, log in with Docker, Podman or Skopeo, which write the file
     "#);
     assert!(lab.repositories().await.is_empty());
 }

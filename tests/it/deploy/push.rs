@@ -511,7 +511,7 @@ async fn a_registry_that_refuses_anonymous_pulls_is_reported_before_anything_is_
     --- stderr
     error: no credentials for registry 127.0.0.1:[PORT]
       because: the variables LAB_USERNAME and LAB_PASSWORD are not set
-    hint: set the variables that `push-credentials` names, or remove `push-credentials` and log in with Docker, Podman or Skopeo
+    hint: set the variables that `push-credentials` names; without `push-credentials`, log in with Docker, Podman or Skopeo, which write the file
     ");
 
     sandbox

@@ -232,7 +232,7 @@ async fn a_damaged_lock_stops_a_plan() {
     --- stderr
     error: bundles/v4.1.5-amd64.lock.yaml:27:9: the lock is damaged
       because: artifacts[0].kind: unknown variant `picture`, expected one of `image`, `chart`, `artifact` at line 27 column 9
-    hint: restore the committed lock: `git checkout -- bundles/v4.1.5-amd64.lock.yaml`; or delete it and run `cargo xtask lock v4.1.5`
+    hint: restore the committed lock: `git checkout HEAD -- bundles/v4.1.5-amd64.lock.yaml`; or delete it and run `cargo xtask lock v4.1.5`
     "#);
 }
 

@@ -113,7 +113,7 @@ async fn local_and_registry_problems_are_reported_together() {
       skipped  bundle, mkectl    not checked: the lock cannot be used
       skipped  packages          not checked without --nodes: with SELinux, MKE installs container-selinux from a repository, and no bundle has it
       PROBLEM  credentials       no credentials for registry 127.0.0.1:[PORT]: the variables FAULTY_USERNAME and FAULTY_PASSWORD are not set
-                                 fix: set the variables that `push-credentials` names, or remove `push-credentials` and log in with Docker, Podman or Skopeo
+                                 fix: set the variables that `push-credentials` names; without `push-credentials`, log in with Docker, Podman or Skopeo, which write the file
 
     registry
       ok       name              the registry is an IP address; nothing to resolve

@@ -161,7 +161,7 @@ async fn an_unknown_state_is_not_reported_as_never_deployed() {
     lab.write("environments/lab/receipt.yaml", "garbage\n");
     let run = lab.run("status lab").success();
     run.does_not_print("deploy lab");
-    run.prints("git checkout -- ");
+    run.prints("git checkout HEAD -- ");
 
     lab.remove("environments/lab/receipt.yaml");
     // Airlock starts every mkectl in a session of its own.
@@ -368,7 +368,7 @@ async fn a_damaged_lock_of_a_set_is_the_one_to_restore() {
     let run = lab.run("status lab");
     let all = run.whole();
     assert!(
-        all.contains("git checkout -- bundles/platform.lock.yaml"),
+        all.contains("git checkout HEAD -- bundles/platform.lock.yaml"),
         "{all}"
     );
 }

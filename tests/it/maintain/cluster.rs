@@ -492,7 +492,7 @@ async fn after_an_edit_that_was_not_deployed_reset_and_restore_are_refused() {
             let run = lab.run(command).exits_with(8);
             run.reports(&format!(
                 "error: the files of lab were changed since mkectl ran: {differs}\n\
-                 hint: restore what was applied: `git restore environments/lab`\n\
+                 hint: restore what was applied: `git restore environments/lab ':!environments/lab/receipt.yaml'`\n\
                  hint: if the change is meant, deploy it first: `cargo xtask deploy lab`\n"
             ));
         }

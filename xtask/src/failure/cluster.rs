@@ -191,7 +191,9 @@ pub(super) fn cluster(error: &Error) -> Vec<String> {
         }
         Error::Unapplied { environment, .. } => {
             return vec![
-                format!("restore what was applied: `git restore environments/{environment}`"),
+                format!(
+                    "restore what was applied: `git restore environments/{environment} ':!environments/{environment}/receipt.yaml'`"
+                ),
                 format!(
                     "if the change is meant, deploy it first: `cargo xtask deploy {environment}`"
                 ),

@@ -131,7 +131,8 @@ fn download(error: &release::DownloadError, path: &Utf8Path) -> Vec<String> {
                      to bundles/"
                 }
                 _ => {
-                    "the server needs TLS 1.2 or 1.3 with a modern cipher; download the bundle by other means and copy it to bundles/"
+                    "the server must offer TLS 1.2 or 1.3 with a modern cipher, ask for no client certificate, and have a certificate for servers \
+                     (serverAuth); a bundle that is copied to bundles/ is not downloaded"
                 }
             }
         }

@@ -25,6 +25,16 @@ pub(super) fn hints(error: &RegistryError) -> Vec<String> {
         }
         _ => match (advice::fault(error), error) {
             (Some(RegistryFault::Proxy), _) => return vec![proxy(error)],
+            (Some(RegistryFault::TokenService), _) => advice::registry(RegistryFault::TokenService),
+            (Some(RegistryFault::WrongLocation), RegistryError::NotFound { .. }) => {
+                "let the proxy before the registry pass paths unchanged, in requests and in `Location`; replicas of a registry must share \
+                 their storage and their secret (distribution: http.secret)"
+            }
+            (_, RegistryError::ConnectionLost { at, .. } | RegistryError::TimedOut { at, .. })
+                if matches!(at.method.as_str(), "GET" | "HEAD") =>
+            {
+                "check the registry, or the proxy before it, then run the command again"
+            }
             (
                 _,
                 RegistryError::ConnectionLost { .. }
@@ -41,6 +51,9 @@ pub(super) fn hints(error: &RegistryError) -> Vec<String> {
             hints.push("or install the package ca-certificates".to_owned());
         }
         RegistryError::AuthorityAsServer { .. } => hints.extend(own_authority(error)),
+        RegistryError::Unauthorized { at, .. } if at.has_odd_password => hints.push(
+            "the password begins or ends with a space or a quotation mark: check that it belongs there".to_owned(),
+        ),
         _ => {}
     }
     hints

@@ -289,10 +289,14 @@ impl Fault {
         if response.is_some_and(|response| response.status == 451) || says(&POLICY) {
             return Self::Blocked;
         }
+        let is_session = |at: &RequestInfo| {
+            matches!(at.method.as_str(), "PATCH" | "PUT") && !at.url.contains("/manifests/")
+        };
         let is_put = |at: &RequestInfo| at.method == "PUT" && at.url.contains("/manifests/");
         if error.place().is_some_and(is_put) && says(&IMMUTABLE) {
             return Self::ImmutableTag;
         }
+        let of_token = error.place().is_some_and(|place| place.is_for_token);
         let through_proxy = error.place().is_some_and(|place| place.proxy.is_some());
         match error {
             Error::Proxy { .. } | Error::ProxyFailed { .. } => Self::Proxy,
@@ -304,9 +308,23 @@ impl Fault {
             {
                 Self::Proxy
             }
+            Error::ConnectionRefused { .. }
+            | Error::ConnectionLost { .. }
+            | Error::NameNotResolved { .. }
+            | Error::Silent { .. }
+            | Error::TimedOut { .. }
+            | Error::NotFound { .. }
+            | Error::Unavailable { .. }
+            | Error::Protocol { .. }
+                if of_token =>
+            {
+                Self::TokenService
+            }
             Error::Unauthorized { .. } | Error::Forbidden { .. } | Error::UntrustedRealm { .. } => {
                 Self::NotAllowed
             }
+            // The session that the registry opened is not where its `Location` points.
+            Error::NotFound { at, .. } if is_session(at) => Self::WrongLocation,
             Error::NotFound { .. } => Self::NoProject,
             Error::TooLarge { .. } => Self::BodyLimit,
             Error::RateLimited { .. } => Self::RateLimited,
@@ -325,10 +343,6 @@ impl Fault {
             Error::UnsupportedSignature { .. } => Self::UnsupportedSignature,
             Error::WeakKey { .. } => Self::WeakKey,
             Error::UnsupportedLogin { .. } => Self::UnsupportedLogin,
-            Error::Protocol {
-                violation: Violation::TokenRedirect { .. },
-                ..
-            } => Self::TokenService,
             Error::WrongHostName { .. } => Self::WrongName,
             Error::CertificateExpired { .. } => Self::Expired,
             Error::CertificateNotYetValid { .. } => Self::NotYetValid,
@@ -408,6 +422,38 @@ impl Findings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorResponse;
+
+    #[test]
+    fn a_token_server_that_is_not_reached_is_not_the_registry() {
+        let url = url::Url::parse("https://tokens.example.com/token").unwrap();
+        let at = || RequestInfo::new("GET", &url, "");
+        let refused = |at| Error::ConnectionRefused { at: Box::new(at) };
+        assert_eq!(Fault::of(&refused(at())), Fault::NotReached);
+        assert_eq!(Fault::of(&refused(at().for_token())), Fault::TokenService);
+    }
+
+    #[test]
+    fn an_upload_that_is_not_found_is_not_a_missing_project() {
+        for (method, path, expected) in [
+            ("POST", "/v2/a/blobs/uploads/", Fault::NoProject),
+            ("PATCH", "/v2/a/blobs/uploads/1", Fault::WrongLocation),
+            ("PUT", "/elsewhere/1", Fault::WrongLocation),
+            ("PUT", "/v2/a/manifests/v1", Fault::NoProject),
+        ] {
+            let url = url::Url::parse("https://registry.example.com").unwrap();
+            let url = url.join(path).unwrap();
+            let error = Error::NotFound {
+                at: Box::new(RequestInfo::new(method, &url, "a")),
+                response: Box::new(ErrorResponse {
+                    status: 404,
+                    code: None,
+                    message: None,
+                }),
+            };
+            assert_eq!(Fault::of(&error), expected, "{method} {path}");
+        }
+    }
 
     #[test]
     fn a_full_disk_is_distinguished_from_read_only_mode() {

@@ -175,10 +175,7 @@ async fn login(probe: &Probe<'_>, registry: &Registry, findings: &mut Findings) 
             false
         }
         Err(error) => {
-            // An error at a different URL is an error of the token server.
-            let asked = probe.endpoint.url("/v2/").to_string();
-            let elsewhere = error.place().is_some_and(|place| place.url != asked);
-            match elsewhere {
+            match error.place().is_some_and(|place| place.is_for_token) {
                 true => findings.wrong(Aspect::Login, Fault::TokenService, requests::chain(&error)),
                 false => findings.failed(Aspect::Login, &error),
             }

@@ -18,24 +18,26 @@ pub(crate) fn check(context: &Context<'_>, environment: &Environment) -> Result<
     }
     let hosts = mke::hosts(environment);
     let mut problems: BTreeMap<&str, Problem> = BTreeMap::new();
-    for ssh in hosts.iter().filter_map(|host| host.get("ssh")) {
-        for login in [Some(ssh), ssh.get("bastion")].into_iter().flatten() {
-            let key = login.get("keyPath").filter(|key| !key.is_null());
-            let Some((key, path)) = key.and_then(|key| Some((key, key.text()?))) else {
-                continue;
-            };
-            if !problems.contains_key(path)
-                && let Some(file) = file(context, path)
-                && let Some(why) = fault(&file)
-            {
-                let host = login
-                    .get("address")
-                    .and_then(Node::text)
-                    .unwrap_or_default();
-                let rule = format!("the SSH key {} of {host} {why}", quote(path));
-                let help = "copy the key to this machine, or correct `keyPath`";
-                problems.insert(path, Problem::at(key, rule).with_help(help));
-            }
+    let of_hosts = hosts.iter().filter_map(|host| host.get("ssh"));
+    let of_hosts = of_hosts.flat_map(|ssh| [Some(ssh), ssh.get("bastion")]);
+    let airgap = environment.config.get("airgap");
+    let bastion = airgap.and_then(|airgap| airgap.get("bastion"));
+    for login in of_hosts.chain([bastion]).flatten() {
+        let key = login.get("keyPath").filter(|key| !key.is_null());
+        let Some((key, path)) = key.and_then(|key| Some((key, key.text()?))) else {
+            continue;
+        };
+        if !problems.contains_key(path)
+            && let Some(file) = file(context, path)
+            && let Some(why) = fault(&file)
+        {
+            let host = login
+                .get("address")
+                .and_then(Node::text)
+                .unwrap_or_default();
+            let rule = format!("the SSH key {} of {host} {why}", quote(path));
+            let help = "copy the key to this machine, or correct `keyPath`";
+            problems.insert(path, Problem::at(key, rule).with_help(help));
         }
     }
     match problems.is_empty() {

@@ -430,7 +430,7 @@ async fn ctrl_c_ends_every_connection() {
         while !reached(namespaces.processes()) {
             let now = namespaces.processes();
             assert!(
-                begun.elapsed() < Duration::from_secs(15),
+                begun.elapsed() < Duration::from_secs(60),
                 "{now} of {before}"
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -446,7 +446,7 @@ async fn ctrl_c_ends_every_connection() {
     let output = output.await.unwrap().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{stderr}");
-    assert!(begun.elapsed() < Duration::from_secs(5), "{stderr}");
+    assert!(begun.elapsed() < Duration::from_secs(20), "{stderr}");
     // The connections are closed. The commands on the nodes may still be running.
     until(&|now| now <= before + 4).await;
 }

@@ -194,7 +194,7 @@ async fn a_lock_that_lists_less_than_its_manifests_is_refused_by_every_command()
                     .contains("`bundles/platform.lock.yaml` does not list what manifest sha256:")
                     && run
                         .stderr
-                        .contains("git checkout -- bundles/platform.lock.yaml"),
+                        .contains("git checkout HEAD -- bundles/platform.lock.yaml"),
                 "{command:?}: {}",
                 run.stderr
             );

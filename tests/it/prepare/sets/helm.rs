@@ -121,7 +121,7 @@ async fn a_chart_is_locked_with_its_url_and_fetched_by_its_digest() {
         classic.sandbox.write("bundles/platform.lock.yaml", &edited);
         let run = classic.run("fetch platform").exits_with(3);
         run.reports("the lock contradicts itself");
-        let hint = "restore the committed lock: `git checkout -- bundles/platform.lock.yaml`; or delete it and run `cargo xtask lock platform`";
+        let hint = "restore the committed lock: `git checkout HEAD -- bundles/platform.lock.yaml`; or delete it and run `cargo xtask lock platform`";
         run.reports(hint);
     }
     classic.sandbox.write("bundles/platform.lock.yaml", &text);

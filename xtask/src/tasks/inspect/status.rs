@@ -163,7 +163,7 @@ fn fix(fix: &Fix, name: &str) -> String {
         Fix::Pull => "git pull".to_owned(),
         Fix::Wait => "wait until that command ends".to_owned(),
         Fix::FreeAddress => advice::ADDRESS_IN_USE.to_owned(),
-        Fix::Restore(path) => format!("git checkout -- {path}"),
+        Fix::Restore(path) => format!("git checkout HEAD -- {path}"),
         Fix::NewerAirlock => advice::NEWER_AIRLOCK.to_owned(),
         Fix::List(path) => format!("ls -l {path}"),
         Fix::Follow(path) => format!("tail -f {path}"),
