@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::violation::Violation;
 use crate::{Error, RequestInfo};
 
 /// What is tested, in this order.

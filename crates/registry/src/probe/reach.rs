@@ -61,7 +61,7 @@ pub(super) async fn reach(
     let product = product::guess(probe.endpoint.address(), &response.headers);
     findings.fine(Aspect::Product, product.text());
     profile.product = product.name().map(str::to_owned);
-    trusted && login(probe, registry, findings).await
+    trusted && login(registry, findings).await
 }
 
 /// Resolves the host name with the system's resolver. Returns whether a connection is possible.
@@ -163,7 +163,7 @@ fn is_registry(probe: &Probe<'_>, response: &RawResponse, findings: &mut Finding
 
 /// Tests the credentials, if the registry sends a challenge. A registry with anonymous reads does
 /// not check them here; only a write shows whether they are accepted.
-async fn login(probe: &Probe<'_>, registry: &Registry, findings: &mut Findings) -> bool {
+async fn login(registry: &Registry, findings: &mut Findings) -> bool {
     match registry.ping().await {
         Ok(()) => true,
         Err(error @ (Error::Unauthorized { .. } | Error::Forbidden { .. })) => {
