@@ -70,7 +70,7 @@ enum State {
         refusals: u32,
     },
     Refused {
-        refusal: Refusal,
+        refusal: Box<Refusal>,
         since: Instant,
     },
 }
@@ -163,7 +163,7 @@ impl Gate {
     /// Returns the refusal, if there is one.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         match &*lock(&self.state) {
-            State::Refused { refusal, .. } => Some(refusal.clone()),
+            State::Refused { refusal, .. } => Some(Refusal::clone(refusal)),
             State::Undecided | State::Passed { .. } => None,
         }
     }
@@ -185,7 +185,7 @@ impl Gate {
             }
         }
         *state = State::Refused {
-            refusal,
+            refusal: Box::new(refusal),
             since: Instant::now(),
         };
     }

@@ -272,6 +272,9 @@ async fn a_refusal_is_forgotten_after_a_while() {
     gate.refuse(refusal.clone());
     gate.enter().await.unwrap_err();
     let since = Instant::now().checked_sub(REFUSAL_LIFETIME).unwrap();
-    *lock(&gate.state) = State::Refused { refusal, since };
+    *lock(&gate.state) = State::Refused {
+        refusal: Box::new(refusal),
+        since,
+    };
     assert!(gate.enter().await.unwrap().is_some());
 }
