@@ -320,6 +320,8 @@ pub enum RegistryState<'a> {
     Live,
     /// A snapshot of the registry that was taken earlier.
     Snapshot(&'a snapshot::Read),
+    /// None: the registry is taken for an empty one.
+    Assumed,
 }
 
 /// Computes the plan of a loaded environment, optionally from a snapshot of its registry.
@@ -415,6 +417,7 @@ pub(crate) async fn of_locked(
         RegistryState::Snapshot(read) => {
             seen_in_snapshot(read, &environment, &locked.lock, &mut warnings.of_plan)?.into()
         }
+        RegistryState::Assumed => vec![look::Seen::NOTHING; locked.lock.artifacts.len()].into(),
     };
     let seen = looked.seen;
     let is_shared =
@@ -512,7 +515,7 @@ pub(crate) async fn of_locked(
             }
             Err(error) => return Err(error),
         },
-        RegistryState::Snapshot(_) => None,
+        RegistryState::Snapshot(_) | RegistryState::Assumed => None,
     };
     let pushes = !delivery.artifacts.is_empty();
     let (to_fetch, to_fetch_of_sets) = match blobs_in_registry {
@@ -566,7 +569,7 @@ pub(crate) async fn of_locked(
         receipt_sha256: receipt_text.map(|text| sha256(text.as_bytes())),
         shared,
         snapshot: match state {
-            RegistryState::Live => None,
+            RegistryState::Live | RegistryState::Assumed => None,
             RegistryState::Snapshot(read) => Some(read.digest.clone()),
         },
         saved_as: None,

@@ -506,6 +506,31 @@ async fn after_an_edit_that_was_not_deployed_reset_and_restore_are_refused() {
     lab.run(reset).success();
 }
 
+// `git restore` alone would keep an edit that is committed.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_advice_after_a_committed_edit_restores_the_applied_commit() {
+    let lab = Lab::new(AIRLOCK, FAKE_MKECTL).await;
+    lab.init_git();
+    lab.commit("Begin");
+    lab.run("deploy lab").success();
+    let applied = lab.commit("Deploy").trim().to_owned();
+    lab.edit_environment("192.0.2.10", "192.0.2.200");
+    lab.commit("Move");
+    let reset = &["cluster", "reset", "lab", "--confirm", "lab"][..];
+    let refused = lab.run(reset).exits_with(8);
+    let command = refused.stderr.split('`').nth(1).unwrap();
+    assert!(
+        command.starts_with("git restore --overlay --source "),
+        "{command}"
+    );
+    let arguments: Vec<&str> = command.split(' ').skip(1).collect();
+    let pathspecs = arguments.iter().map(|one| one.trim_matches('\''));
+    lab.git(pathspecs.collect::<Vec<_>>().as_slice());
+    assert_ne!(lab.git("diff --stat HEAD"), "");
+    assert_eq!(lab.git(&["diff", &applied, "--stat"][..]), "");
+    lab.run(reset).success();
+}
+
 // Without the file, mkectl would use ~/.mke/mke.kubeconf, which may lead to a different cluster.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_named_kubeconfig_that_is_not_a_file_is_an_error() {

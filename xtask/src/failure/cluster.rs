@@ -189,10 +189,18 @@ pub(super) fn cluster(error: &Error) -> Vec<String> {
         } => {
             format!("name an archive of {environment}; they are written to {folder}/")
         }
-        Error::Unapplied { environment, .. } => {
+        Error::Unapplied {
+            environment,
+            revision,
+            ..
+        } => {
+            let source = revision
+                .iter()
+                .map(|revision| format!(" --overlay --source {revision}"));
+            let source: String = source.collect();
             return vec![
                 format!(
-                    "restore what was applied: `git restore environments/{environment} ':!environments/{environment}/receipt.yaml'`"
+                    "restore what was applied: `git restore{source} environments/{environment} ':!environments/{environment}/receipt.yaml'`"
                 ),
                 format!(
                     "if the change is meant, deploy it first: `cargo xtask deploy {environment}`"

@@ -123,6 +123,8 @@ pub enum Error {
         environment: String,
         /// Paths of the values that differ; empty if the applied configuration was not found.
         paths: Vec<String>,
+        /// The commit that was applied, if its files are known to be the applied ones.
+        revision: Option<String>,
     },
     /// A protected cluster cannot be reset.
     #[error("{environment} is protected, and cannot be reset")]

@@ -52,9 +52,12 @@ pub(super) fn refuse(context: &Context<'_>, environment: &Environment) -> Result
         }
         paths.extend(changes.into_iter().map(|change| change.path));
     }
+    let by = applied.map(|applied| &applied.by);
+    let by = by.filter(|by| by.clean == Some(true));
     Err(cluster::Error::Unapplied {
         environment: environment.name,
         paths,
+        revision: by.and_then(|by| by.revision.clone()),
     }
     .into())
 }

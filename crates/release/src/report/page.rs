@@ -14,7 +14,6 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::config::diff::{self, Releases};
-use crate::plan::snapshot::{Read, Snapshot};
 use crate::plan::{self, Purpose, RegistryState, Summary};
 use crate::receipt::{Applied, Receipt};
 use crate::report::inspect::{self, Inspection};
@@ -171,34 +170,15 @@ async fn planned(
     output: Output,
     is_assumed: bool,
 ) -> Result<Summary, Error> {
-    let empty = Read {
-        snapshot: Snapshot {
-            version: Snapshot::VERSION,
-            environment: environment.name.clone(),
-            registry: environment.registry.image_url(),
-            taken: None,
-            commit: None,
-            blobs: Vec::new(),
-            tags: Vec::new(),
-            lost: Vec::new(),
-        },
-        digest: String::new(),
-    };
     let (state, _registry) = match is_assumed {
-        true => (RegistryState::Snapshot(&empty), None),
+        true => (RegistryState::Assumed, None),
         false => {
             let served = rehearse::serve_for_reading(context.workspace, &environment).await?;
             (RegistryState::Live, served)
         }
     };
     let plan = plan::with_state(context, environment, output, Purpose::Deploy, state).await?;
-    let mut summary = plan.summary(context.workspace);
-    if is_assumed {
-        // These warnings are about a snapshot file, which does not exist here.
-        let is_of_snapshot = |warning: &String| warning.starts_with("the snapshot ");
-        summary.warnings.retain(|warning| !is_of_snapshot(warning));
-    }
-    Ok(summary)
+    Ok(plan.summary(context.workspace))
 }
 
 /// Returns the deploys that the receipt and its git history record, newest first, and the reason

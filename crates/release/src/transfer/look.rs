@@ -106,6 +106,12 @@ impl From<Vec<Seen>> for Looked {
 }
 
 impl Seen {
+    /// A tag that an open registry lacks.
+    pub(crate) const NOTHING: Self = Self {
+        held: TagContent::Nothing,
+        is_open: true,
+    };
+
     const REFUSED: Self = Self {
         held: TagContent::Nothing,
         is_open: false,
