@@ -194,10 +194,9 @@ pub(super) fn cluster(error: &Error) -> Vec<String> {
             revision,
             ..
         } => {
-            let source = revision
-                .iter()
-                .map(|revision| format!(" --overlay --source {revision}"));
-            let source: String = source.collect();
+            let source = revision.as_ref().map_or_else(String::new, |revision| {
+                format!(" --overlay --source {revision}")
+            });
             return vec![
                 format!(
                     "restore what was applied: `git restore{source} environments/{environment} ':!environments/{environment}/receipt.yaml'`"

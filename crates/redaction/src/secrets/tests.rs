@@ -138,6 +138,13 @@ fn forms(secret: &str) -> Vec<String> {
     forms
 }
 
+/// Returns 300 characters, of which none repeats soon.
+fn long_secret() -> String {
+    (0..300)
+        .map(|n| char::from(b'!' + (n * 7 % 90) as u8))
+        .collect()
+}
+
 fn decomposed(text: &str) -> String {
     DECOMPOSED.normalize(text).into_owned()
 }
@@ -287,9 +294,7 @@ fn a_secret_that_was_cut_off_is_masked() {
 
 #[test]
 fn wrapped_base64_of_a_long_secret_is_masked_line_by_line() {
-    let secret: String = (0..300)
-        .map(|n| char::from(b'!' + (n * 7 % 90) as u8))
-        .collect();
+    let secret = long_secret();
     let known = set_of(&[&secret]);
     for width in [64, 76] {
         let encoded = BASE64_STANDARD.encode(&secret);
@@ -307,9 +312,7 @@ fn wrapped_base64_of_a_long_secret_is_masked_line_by_line() {
 
 #[test]
 fn the_lines_of_a_wrapped_long_secret_are_masked_whole() {
-    let secret: String = (0..300)
-        .map(|n| char::from(b'!' + (n * 7 % 90) as u8))
-        .collect();
+    let secret = long_secret();
     let known = set_of(&[&secret]);
     for width in [32, 40, 64, 76] {
         for start in (0..secret.len() - 31).step_by(width) {
@@ -322,7 +325,7 @@ fn the_lines_of_a_wrapped_long_secret_are_masked_whole() {
 
 #[test]
 fn hexadecimal_digits_with_separators_are_masked() {
-    let secret = "long-and-secret-password-of-nobody-in-particular-0123456789";
+    let secret = "a-long-password-that-is-wrapped-or-dumped-0123456789-abcdef";
     let known = set_of(&[secret, "swordfish"]);
     let digits = |bytes: &[u8], group: usize, separator: &str| {
         let groups = bytes.chunks(group).map(hex::encode);
